@@ -1,0 +1,5 @@
+"""Ground floor: records, readers, image store, mask cache, geometry, transforms, splits, metrics."""
+
+from lesioncore.errors import LesionError, UsageError
+
+__all__ = ["LesionError", "UsageError"]

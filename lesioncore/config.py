@@ -1,0 +1,73 @@
+"""Options that commands of both stages share. Plain data: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Policy = Literal["auto", "target", "cancer", "cancer+ak", "melanoma"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where the images are.
+
+    Args:
+        dataset: name of a reader (isic2024, ham10000, folder, csv, phantom, ...)
+        root: folder in which the archive lies, in its official layout
+        columns: for `csv`: our column name to the file's, e.g. {image_id: id, target: label}
+        n: for `phantom`: how many images to make where root does not hold any yet
+        limit: use only the first N images (a smoke test of the whole path)
+    """
+
+    dataset: str
+    root: Path | None = None
+    columns: dict[str, str] | None = None
+    n: int = 400
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """On what to compute.
+
+    Args:
+        device: auto takes a GPU when there is one
+        precision: auto is bf16 on GPUs that have it, else fp32
+        workers: loader processes; -1 chooses by the number of cores
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    workers: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(ComputeOptions):
+    """How long and how fast to learn.
+
+    Args:
+        epochs: passes over the training images
+        batch_size: images a step
+        lr: peak learning rate; warm-up starts at a tenth of it, cosine ends at zero
+        warmup_epochs: epochs at a tenth of the rate (the ISIC 2020 winners use one)
+        weight_decay: decoupled weight decay of AdamW
+        folds: members trained on different parts; 1 is a single split
+        val_fraction: part of the training groups that a single split validates on
+        test_list: auto (the archive's committed list), none, or a file of image ids
+        seed: seeds the split, the initial weights, the order and the augmentation
+        select: keep the best epoch by the validation score, or the last; auto is best for a
+            single split and last for folds, whose out-of-fold scores must stay honest
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+    warmup_epochs: int = 1
+    weight_decay: float = 1e-4
+    folds: int = 1
+    val_fraction: float = 0.2
+    test_list: str = "auto"
+    seed: int = 0
+    select: Literal["auto", "best", "last"] = "auto"
