@@ -1,4 +1,4 @@
-"""Errors that a person can act on: what was found, what was wanted, and the command that mends it."""
+"""Errors a person can act on: what was found, what was wanted, the command that mends it."""
 
 from __future__ import annotations
 

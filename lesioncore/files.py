@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name in the same folder, then moved into place."""
+"""Files that are whole or absent: a temporary name in the same folder, then moved into place."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def _parser(prog: str, command: Command) -> Any:
         def error(self, message: str, ex: Exception | None = None) -> Any:
             raise _ParseError(message)
 
-        def format_help(self) -> str:
-            text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", super().format_help())
+        def format_help(self, formatter: Any = None) -> str:
+            text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", super().format_help(formatter))
             return re.sub(r"--[a-z][\w.]*", lambda flag: flag[0].replace("_", "-"), text)
 
     parser = Parser(prog=prog, description=f"{command.help[0].upper()}{command.help[1:]}.")
@@ -141,7 +141,7 @@ def normal_flags(config: type, arguments: Sequence[str]) -> list[str]:
 
 
 def _field_kinds(config: type, prefix: str = "") -> dict[str, str]:
-    kinds = {}
+    kinds: dict[str, str] = {}
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         hint = hints[field.name]
