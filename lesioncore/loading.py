@@ -87,6 +87,7 @@ def make_loader(
         drop_last=drop_last,
         collate_fn=collate,
         worker_init_fn=WorkerStart(sampler),
+        generator=torch.Generator(),  # its own, so that iterating leaves dropout's alone
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
     )
