@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from lesioncore.config import FitOptions
 from lesioncore.devices import choose_device, choose_precision
 from lesioncore.files import write_text, writing_to
-from lesioncore.loading import epoch_seed
+from lesioncore.loading import EpochSampler, epoch_seed
 from lesioncore.progress import is_terminal, log
 
 LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -79,6 +79,7 @@ def fit(
     resume = last if last.is_file() else None
     if resume:
         log.info("going on from %s", resume)
+        _start_at(train_loader, _finished_epochs(resume))
     with _quiet_lightning(), writing_to(folder):
         trainer = pl.Trainer(
             max_epochs=options.epochs,
@@ -104,6 +105,17 @@ def fit(
         chosen = torch.load(saver.best_model_path, map_location="cpu", weights_only=True)
         task.load_state_dict(chosen["state_dict"])
     task.to("cpu").eval()
+
+
+def _finished_epochs(checkpoint: Path) -> int:
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return int(saved["epoch"]) + 1
+
+
+def _start_at(loader: DataLoader[Any], epoch: int) -> None:
+    # Lightning starts the loader's workers before it tells the sampler where it resumes.
+    if isinstance(loader.sampler, EpochSampler):
+        loader.sampler.set_epoch(epoch)
 
 
 def _checkpoint(
