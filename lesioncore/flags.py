@@ -57,7 +57,7 @@ def parse_config(prog: str, command: Command, arguments: Sequence[str]) -> Any:
         raise
     except _ParseError as error:
         raise UsageError(_readable(str(error)), mend=f"see `{prog} --help`") from None
-    values = parser.instantiate_classes(parsed)
+    values = parser.instantiate(parsed)
     fields = {field.name for field in dataclasses.fields(command.config)}
     kept = {name: getattr(values, name) for name in fields if hasattr(values, name)}
     try:
