@@ -1,0 +1,189 @@
+"""What people changed: files of their own, whose rows win over any segmenter's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesioncore.cache.codec import encode_payload
+from lesioncore.cache.columns import pack_text
+from lesioncore.cache.entry import MaskEntry, MaskRow
+from lesioncore.cache.index import edits_files, next_name, read_index, tool_version
+from lesioncore.cache.reader import MaskCache
+from lesioncore.cache.shards import ShardFile, shard_image, write_durably
+from lesioncore.errors import LesionError
+from lesioncore.files import writing_to
+
+LOCK = "edits.lock"
+# A file is written anew for every edit, so it stays small; then the next one begins.
+EDITS_A_FILE = 256
+EXTRA_COLUMNS = ("author", "note", "edited_at")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Edit:
+    """A mask that a person drew or accepted.
+
+    Attributes
+    ----------
+    image_id : str
+    mask : (H, W) bool or uint8
+        Not 0 is lesion; the size of the original image.
+    author : str
+    note : str
+    image_sha256 : str, optional
+        Of the image that the person saw; left out, that of the cached row.
+    """
+
+    image_id: str
+    mask: NDArray[np.generic]
+    author: str
+    note: str = ""
+    image_sha256: str | None = None
+
+
+def add_edit(
+    folder: str | os.PathLike[str],
+    image_id: str,
+    mask: NDArray[np.generic],
+    *,
+    author: str,
+    note: str = "",
+    image_sha256: str | None = None,
+) -> MaskRow:
+    """Record one edited mask; see `add_edits`. Returns its row, with the new revision."""
+    edit = Edit(image_id=image_id, mask=mask, author=author, note=note, image_sha256=image_sha256)
+    return add_edits(folder, [edit])[0]
+
+
+def add_edits(folder: str | os.PathLike[str], edits: Iterable[Edit]) -> list[MaskRow]:
+    """Record edited masks; each wins over the segmenter's mask and earlier edits of its image.
+
+    Several people may edit at once, also while `segstage cache` runs. An edit may come before the
+    segmenter's mask, and stays when the cache is made anew.
+
+    Returns
+    -------
+    The rows as stored: status `edited`, revision one above the highest there was.
+
+    Raises
+    ------
+    LesionError
+        There is no cache, or the mask has another size than the image.
+    """
+    where = Path(folder)
+    read_index(where)
+    stored: list[MaskRow] = []
+    with _edits_lock(where):
+        cache = MaskCache(where)
+        batch: dict[str, list[tuple[MaskEntry, Edit]]] = {}
+        revisions: dict[str, int] = {}
+        for edit in edits:
+            entry = _entry(cache, edit, revisions)
+            revisions[edit.image_id] = entry.revision
+            batch.setdefault(edit.author, []).append((entry, edit))
+            stored.append(entry)
+        for author, items in batch.items():
+            _append(where, author, items)
+    return stored
+
+
+def _entry(cache: MaskCache, edit: Edit, revisions: dict[str, int]) -> MaskEntry:
+    if edit.mask.ndim != 2:
+        raise LesionError(f"the edit of {edit.image_id!r} is {edit.mask.shape}", wanted="(H, W)")
+    row = cache.row(edit.image_id) if edit.image_id in cache else None
+    if row is not None and row.shape != (0, 0) and row.shape != edit.mask.shape:
+        raise LesionError(
+            f"the edited mask of {edit.image_id!r} is {edit.mask.shape[0]} x {edit.mask.shape[1]}",
+            wanted=f"the size of its image, {row.shape[0]} x {row.shape[1]} (height x width)",
+        )
+    known = row.image_sha256 if row is not None else ""
+    before = revisions.get(edit.image_id, row.revision if row is not None else 0)
+    return MaskEntry.from_mask(
+        image_id=edit.image_id,
+        image_sha256=known if edit.image_sha256 is None else edit.image_sha256,
+        mask=edit.mask,
+        member="edit",
+        in_sample=False,
+        status="edited",
+        revision=before + 1,
+    )
+
+
+def _append(folder: Path, author: str, items: list[tuple[MaskEntry, Edit]]) -> None:
+    slug = re.sub(r"[^\w.]+", "_", author) or "anonymous"
+    while items:
+        existing = edits_files(folder)
+        own = [path for path in existing if path.name.split("-", 2)[2] == f"{slug}.h5"]
+        old = ShardFile(own[-1]) if own else None
+        # A file with columns that we do not know is left as it is.
+        if old is None or old.rows >= EDITS_A_FILE or set(old.unknown) - set(EXTRA_COLUMNS):
+            path, rows, payloads, extra = folder / next_name("edits", existing, slug), [], [], None
+        else:
+            path, rows, payloads, extra = _content(old)
+        part, items = items[: EDITS_A_FILE - len(rows)], items[EDITS_A_FILE - len(rows) :]
+        rows += [_row(entry) for entry, _ in part]
+        payloads += [encode_payload(entry.payload, entry.encoding) for entry, _ in part]
+        new = {
+            "author": [edit.author for _, edit in part],
+            "note": [edit.note for _, edit in part],
+            "edited_at": [int(time.time())] * len(part),
+        }
+        columns = _joined(extra, new)
+        attributes = {"tool_version": tool_version(), "writer": slug}
+        write_durably(path, shard_image(rows, payloads, attributes=attributes, extra=columns))
+
+
+def _content(
+    file: ShardFile,
+) -> tuple[Path, list[MaskRow], list[bytes], dict[str, list[Any]]]:
+    rows = list(file.entries())
+    payloads = [file.payload_bytes(at) for at in range(file.rows)]
+    return file.path, rows, payloads, edit_notes(file)
+
+
+def edit_notes(file: ShardFile) -> dict[str, list[Any]]:
+    """Return the columns that only edits have: author, note, edited_at (seconds since 1970)."""
+    import h5py
+
+    with h5py.File(file.path, "r", locking=False) as handle:
+        return {
+            "author": [value.decode() for value in handle["author"][: file.count].tolist()],
+            "note": [value.decode() for value in handle["note"][: file.count].tolist()],
+            "edited_at": handle["edited_at"][: file.count].tolist(),
+        }
+
+
+def _joined(old: dict[str, list[Any]] | None, new: dict[str, list[Any]]) -> dict[str, Any]:
+    merged = {name: [*(old[name] if old else []), *values] for name, values in new.items()}
+    return {
+        name: np.array(values, "<i8") if name == "edited_at" else pack_text(values)
+        for name, values in merged.items()
+    }
+
+
+def _row(entry: MaskEntry) -> MaskRow:
+    return MaskRow(**{name: getattr(entry, name) for name in MaskRow.__dataclass_fields__})
+
+
+@contextmanager
+def _edits_lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time write edits; the others wait the milliseconds it takes."""
+    path = folder / LOCK
+    with writing_to(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

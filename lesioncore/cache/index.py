@@ -1,0 +1,95 @@
+"""`index.json`, and the names of the files beside it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lesioncore.cache.fingerprint import fingerprint_sha256, plain
+from lesioncore.cache.shards import FORMAT, SCHEMA_VERSION
+from lesioncore.errors import LesionError
+from lesioncore.files import read_json, write_json
+
+INDEX = "index.json"
+_SHARD = re.compile(r"shard-(\d{5,})-[\w.-]+\.h5")
+_EDITS = re.compile(r"edits-(\d{5,})-[\w.-]+\.h5")
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Return the shards in `folder`, oldest first."""
+    return _numbered(folder, _SHARD)
+
+
+def edits_files(folder: Path) -> list[Path]:
+    """Return the edits files in `folder`, oldest first."""
+    return _numbered(folder, _EDITS)
+
+
+def next_name(kind: str, existing: list[Path], suffix: str) -> str:
+    """Return the next file name of a kind (`shard` or `edits`): number, then who wrote it."""
+    number = max((int(path.name.split("-")[1]) for path in existing), default=-1) + 1
+    return f"{kind}-{number:05d}-{suffix}.h5"
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (int(path.name.split("-")[1]), path.name))
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return `index.json`, checked for its format and version."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise LesionError(
+            f"no mask cache in {folder}" + ("" if folder.is_dir() else " (no such folder)"),
+            wanted=f"a folder with {INDEX}",
+            mend="make one with `segstage cache --out DIR`, or import masks with "
+            "`segstage import-masks`",
+        )
+    index = read_json(path)
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise LesionError(f"{path} is not the index of a mask cache")
+    if int(index.get("schema_version", 0)) > SCHEMA_VERSION:
+        raise LesionError(
+            f"the mask cache {folder} has schema version {index['schema_version']}",
+            wanted=f"version {SCHEMA_VERSION} or older",
+            mend="update lesion-pipeline",
+        )
+    return index
+
+
+def write_index(
+    folder: Path,
+    *,
+    fingerprint: Mapping[str, Any],
+    encoding: str,
+    shards: list[dict[str, Any]],
+    counts: Mapping[str, int],
+    complete: bool,
+) -> None:
+    """Write `index.json`, whole or not at all."""
+    write_json(
+        folder / INDEX,
+        {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "tool_version": tool_version(),
+            "fingerprint": plain(fingerprint),
+            "fingerprint_sha256": fingerprint_sha256(fingerprint),
+            "encoding": encoding,
+            "shards": shards,
+            "counts": dict(counts),
+            "complete": complete,
+        },
+    )
+
+
+def tool_version() -> str:
+    """Return the installed version of this tool: recorded, never compared."""
+    try:
+        return importlib.metadata.version("lesion-pipeline")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,271 @@
+"""Shard files: written whole in memory, read by plain `pread` at the offsets that HDF5 reports.
+
+Every dataset of ours is contiguous and unfiltered (payloads are compressed one by one before), so
+a row is read without HDF5: no handle to carry over a fork, no lock, no chunk cache to grow.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from lesioncore.cache import columns
+from lesioncore.cache.codec import decode_payload
+from lesioncore.cache.entry import MaskEntry, MaskRow
+from lesioncore.errors import LesionError
+from lesioncore.files import atomic_path, sha256_bytes
+
+FORMAT = "lesion mask cache"
+SCHEMA_VERSION = 1
+
+
+def shard_image(
+    rows: Sequence[MaskRow],
+    payloads: Sequence[bytes],
+    *,
+    attributes: Mapping[str, str],
+    extra: Mapping[str, NDArray[Any]] | None = None,
+) -> bytes:
+    """Return the bytes of a shard file.
+
+    It is made in memory, so that a full disk is met by one plain write and not inside HDF5, and
+    so that equal rows give equal bytes.
+
+    Parameters
+    ----------
+    rows, payloads
+        As many encoded payloads as rows.
+    attributes
+        Text attributes of the file beside `format` and `schema_version`.
+    extra
+        Further columns, first axis the rows.
+    """
+    sizes = [len(payload) for payload in payloads]
+    mask = {
+        "data": np.frombuffer(b"".join(payloads), np.uint8),
+        "offset": np.concatenate([[0], np.cumsum(sizes)]).astype("<i8"),
+        "checksum": np.array([zlib.crc32(payload) for payload in payloads], "<u4"),
+    }
+    return file_image({**columns.pack_rows(rows), **(extra or {})}, mask, attributes)
+
+
+def file_image(
+    table: Mapping[str, NDArray[Any]],
+    mask: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, str],
+) -> bytes:
+    """Return an HDF5 file image of columns, payloads and attributes."""
+    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["schema_version"] = SCHEMA_VERSION
+        for name, text in attributes.items():
+            file.attrs[name] = text
+        for name, values in table.items():
+            _write(file, name, values)
+        for name, values in mask.items():
+            _write(file, f"mask/{name}", values)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+        return image
+
+
+def _write(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    if values.dtype.kind == "S":
+        values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize))
+    file.create_dataset(name, data=values)
+
+
+def write_durably(path: Path, image: bytes) -> str:
+    """Move `image` into place once it is on the disk; return its SHA-256."""
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        handle.write(image)
+        handle.flush()
+        os.fsync(handle.fileno())
+    sync_folder(path.parent)
+    return sha256_bytes(image)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+class ShardFile:
+    """One shard or edits file, open for reading.
+
+    Safe in threads and across forks: after the constructor only `pread` on one descriptor is used.
+
+    Parameters
+    ----------
+    path
+        The file.
+    limit
+        Read only the first rows: an edits file grows, and a reader may be pinned to a moment.
+    """
+
+    def __init__(self, path: Path, *, limit: int | None = None) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError as error:
+            raise LesionError(
+                f"the mask cache lacks {path.name}",
+                wanted=f"the file {path}",
+                mend="give the same `segstage cache` command again: it redoes what is missing",
+            ) from error
+        try:
+            self._read_layout()
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise self._damaged(str(error)) from error
+        self.count = self.rows if limit is None else min(limit, self.rows)
+
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _read_layout(self) -> None:
+        # Through our own descriptor: the file by that name may be replaced by a longer one.
+        with (
+            os.fdopen(os.dup(self._descriptor), "rb") as handle,
+            h5py.File(handle, "r") as file,
+        ):
+            self.attributes = {str(k): v for k, v in file.attrs.items()}
+            if self.attributes.get("format") != FORMAT:
+                raise ValueError("it is not a mask cache file")
+            if int(self.attributes["schema_version"]) > SCHEMA_VERSION:
+                raise LesionError(
+                    f"{self.path} has schema version {self.attributes['schema_version']}",
+                    wanted=f"version {SCHEMA_VERSION} or older",
+                    mend="update lesion-pipeline",
+                )
+            self.rows = int(file["image_id"].shape[0])
+            names = [n for n in (*columns.NUMERIC, *columns.TEXT) if n in file]
+            for name in set(columns.REQUIRED) - set(names):
+                raise ValueError(f"the column {name!r} is missing")
+            self._layout = {name: _place(file[name], self.rows) for name in names}
+            self._offset = _place(file["mask/offset"], self.rows + 1)
+            self._data = _place(file["mask/data"], None)
+            self._checksum = _place(file["mask/checksum"], self.rows)
+            self.reasons = (
+                [_decode(text) for text in file["reasons"][:]] if "reasons" in file else []
+            )
+            self.unknown = [name for name in file if name not in columns.KNOWN]
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        """Return a column, first axis the rows, or None where the file has none by that name."""
+        if name not in self._layout:
+            return None
+        place = self._layout[name]
+        return self._read(place, 0, self.count)
+
+    def id_at(self, row: int) -> str:
+        """Return the image id of a row."""
+        return _decode(self._value("image_id", row))
+
+    def value(self, name: str, row: int) -> Any:
+        """Return one value of one column as NumPy has it."""
+        return self._value(name, row)
+
+    def row_at(self, row: int) -> MaskRow:
+        """Return a row without its payload."""
+        values = {name: self._value(name, row) for name in self._layout}
+        code = int(values.get("reason", 0))
+        reason = self.reasons[code] if 0 <= code < len(self.reasons) else ""
+        return columns.unpack_row(values, reason)
+
+    def payload_bytes(self, row: int) -> bytes:
+        """Return the encoded payload of a row; a wrong checksum is a `LesionError`."""
+        start, stop = (int(v) for v in self._read(self._offset, row, 2))
+        data = self._pread(stop - start, self._data[0] + start)
+        if zlib.crc32(data) != int(self._read(self._checksum, row, 1)[0]):
+            raise self._damaged(f"the payload of {self.id_at(row)!r} (row {row}) has changed")
+        return data
+
+    def entry_at(self, row: int) -> MaskEntry:
+        """Return a row with its decoded payload."""
+        found = self.row_at(row)
+        try:
+            payload = decode_payload(self.payload_bytes(row), found.payload_shape, found.encoding)
+        except LesionError as error:
+            if str(self.path) in error.found:
+                raise
+            raise self._damaged(f"the mask of {found.image_id!r}: {error.found}") from error
+        return MaskEntry(**vars(found), payload=payload)
+
+    def entries(self) -> Iterator[MaskRow]:
+        """Yield every row without its payload."""
+        return (self.row_at(row) for row in range(self.count))
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Return where each payload starts in the data, and where the last one ends."""
+        return self._read(self._offset, 0, self.rows + 1)
+
+    def data_size(self) -> int:
+        """Return the bytes of all payloads."""
+        return self._data[3]
+
+    def _value(self, name: str, row: int) -> Any:
+        if not 0 <= row < self.count:
+            raise IndexError(row)
+        return self._read(self._layout[name], row, 1)[0]
+
+    def _read(self, place: Place, first: int, count: int) -> NDArray[Any]:
+        offset, dtype, inner, _ = place
+        size = dtype.itemsize
+        for extent in inner:
+            size *= extent
+        data = self._pread(count * size, offset + first * size)
+        return np.frombuffer(data, dtype).reshape(count, *inner)
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        data = os.pread(self._descriptor, size, offset) if size else b""
+        if len(data) != size:
+            raise self._damaged("it is cut short")
+        return data
+
+    def _damaged(self, what: str) -> LesionError:
+        return LesionError(
+            f"a damaged mask cache file: {self.path}: {what}",
+            mend="delete that file and give the `segstage cache` command again: it redoes "
+            "only what was in it"
+            if self.path.name.startswith("shard-")
+            else None,
+        )
+
+
+# Offset in the file, type, shape after the row, length.
+Place = tuple[int, np.dtype[Any], tuple[int, ...], int]
+
+
+def _place(dataset: h5py.Dataset, rows: int | None) -> Place:
+    if rows is not None and dataset.shape[0] != rows:
+        raise ValueError(f"{dataset.name} has {dataset.shape[0]} rows, not {rows}")
+    offset = dataset.id.get_offset()
+    if offset is None:
+        if dataset.size:
+            raise ValueError(f"{dataset.name} is not stored contiguously and unfiltered")
+        offset = 0
+    kind = dataset.dtype
+    plain = np.dtype(f"S{kind.itemsize}") if kind.kind == "S" else kind
+    return int(offset), plain, tuple(dataset.shape[1:]), int(dataset.shape[0])
+
+
+def _decode(value: bytes) -> str:
+    return bytes(value).rstrip(b"\0").decode()
