@@ -258,4 +258,4 @@ def transform_points(
     transform: NDArray[np.float64], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return `(n, 2)` points `(x, y)` under a `(2, 3)` transform."""
-    return cast("NDArray[np.float64]", points @ transform[:, :2].T + transform[:, 2])
+    return points @ transform[:, :2].T + transform[:, 2]

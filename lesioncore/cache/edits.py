@@ -125,55 +125,60 @@ def _append(folder: Path, author: str, items: list[tuple[MaskEntry, Edit]]) -> N
     while items:
         existing = edits_files(folder)
         own = [path for path in existing if path.name.split("-", 2)[2] == f"{slug}.h5"]
-        old = ShardFile(own[-1]) if own else None
-        # A file with columns that we do not know is left as it is.
-        if old is None or old.rows >= EDITS_A_FILE or set(old.unknown) - set(EXTRA_COLUMNS):
-            path, rows, payloads, extra = folder / next_name("edits", existing, slug), [], [], None
-        else:
-            path, rows, payloads, extra = _content(old)
-        part, items = items[: EDITS_A_FILE - len(rows)], items[EDITS_A_FILE - len(rows) :]
-        rows += [_row(entry) for entry, _ in part]
-        payloads += [encode_payload(entry.payload, entry.encoding) for entry, _ in part]
-        new = {
-            "author": [edit.author for _, edit in part],
-            "note": [edit.note for _, edit in part],
-            "edited_at": [int(time.time())] * len(part),
-        }
-        columns = _joined(extra, new)
+        path = own[-1] if own else None
+        before = _Content.read(path) if path else None
+        if path is None or before is None:
+            path, before = folder / next_name("edits", existing, slug), _Content([], [], [])
+        room = EDITS_A_FILE - len(before.rows)
+        part, items = items[:room], items[room:]
+        now = int(time.time())
+        content = _Content(
+            before.rows + [row_of(entry) for entry, _ in part],
+            before.payloads + [encode_payload(entry.payload, entry.encoding) for entry, _ in part],
+            before.notes + [(edit.author, edit.note, now) for _, edit in part],
+        )
         attributes = {"tool_version": tool_version(), "writer": slug}
-        write_durably(path, shard_image(rows, payloads, attributes=attributes, extra=columns))
+        image = shard_image(
+            content.rows, content.payloads, attributes=attributes, extra=content.columns()
+        )
+        write_durably(path, image)
 
 
-def _content(
-    file: ShardFile,
-) -> tuple[Path, list[MaskRow], list[bytes], dict[str, list[Any]]]:
-    rows = list(file.entries())
-    payloads = [file.payload_bytes(at) for at in range(file.rows)]
-    return file.path, rows, payloads, edit_notes(file)
+@dataclass(frozen=True)
+class _Content:
+    """All of an edits file; `notes` are author, note, and seconds since 1970."""
+
+    rows: list[MaskRow]
+    payloads: list[bytes]
+    notes: list[tuple[str, str, int]]
+
+    @classmethod
+    def read(cls, path: Path) -> _Content | None:
+        """Return a file that has room, or None; one with columns of others is left as it is."""
+        file = ShardFile(path)
+        if file.rows >= EDITS_A_FILE or set(file.unknown) != set(EXTRA_COLUMNS):
+            return None
+        payloads = [file.payload_bytes(at) for at in range(file.rows)]
+        return cls(list(file.entries()), payloads, edit_notes(path))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        return {
+            "author": pack_text([author for author, _, _ in self.notes]),
+            "note": pack_text([note for _, note, _ in self.notes]),
+            "edited_at": np.array([at for _, _, at in self.notes], "<i8"),
+        }
 
 
-def edit_notes(file: ShardFile) -> dict[str, list[Any]]:
-    """Return the columns that only edits have: author, note, edited_at (seconds since 1970)."""
+def edit_notes(path: Path) -> list[tuple[str, str, int]]:
+    """Return who made each edit of a file, their note, and when (seconds since 1970, UTC)."""
     import h5py
 
-    with h5py.File(file.path, "r", locking=False) as handle:
-        return {
-            "author": [value.decode() for value in handle["author"][: file.count].tolist()],
-            "note": [value.decode() for value in handle["note"][: file.count].tolist()],
-            "edited_at": handle["edited_at"][: file.count].tolist(),
-        }
-
-
-def _joined(old: dict[str, list[Any]] | None, new: dict[str, list[Any]]) -> dict[str, Any]:
-    merged = {name: [*(old[name] if old else []), *values] for name, values in new.items()}
-    return {
-        name: np.array(values, "<i8") if name == "edited_at" else pack_text(values)
-        for name, values in merged.items()
-    }
-
-
-def _row(entry: MaskEntry) -> MaskRow:
-    return MaskRow(**{name: getattr(entry, name) for name in MaskRow.__dataclass_fields__})
+    with h5py.File(path, "r", locking=False) as file:
+        authors, notes, times = (file[name][:].tolist() for name in EXTRA_COLUMNS)
+    return [
+        (author.decode(), note.decode(), at)
+        for author, note, at in zip(authors, notes, times, strict=True)
+    ]
 
 
 @contextmanager

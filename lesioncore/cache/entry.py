@@ -253,5 +253,10 @@ class MaskEntry(MaskRow):
         return dataclasses.replace(entry, box=box, area=area, status=status, reason=reason)
 
 
+def row_of(entry: MaskRow) -> MaskRow:
+    """Return the row of an entry, so that its pixels can be let go."""
+    return MaskRow(**{name: getattr(entry, name) for name in MaskRow.__dataclass_fields__})
+
+
 def _optional(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)

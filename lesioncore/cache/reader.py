@@ -49,7 +49,7 @@ class MaskCache:
         self.folder = Path(folder)
         index = read_index(self.folder)
         if fingerprint is not None:
-            check_fingerprint(index["fingerprint"], fingerprint, folder)
+            check_fingerprint(index["fingerprint"], fingerprint, self.folder)
         # A complete index names its shards, so a lost one is noticed; before that, what is there
         # counts.
         names = (
@@ -114,9 +114,7 @@ class MaskCache:
         """How many masks have each status, edits counted as what they are now."""
         counts: Counter[str] = Counter()
         for file, rows in self._index.live():
-            column = file.column("status")
-            assert column is not None  # a required column
-            values, numbers = np.unique(column[rows], return_counts=True)
+            values, numbers = np.unique(file.column("status")[rows], return_counts=True)
             for value, number in zip(values, numbers, strict=True):
                 counts[value.decode()] += int(number)
         return dict(counts)
@@ -136,9 +134,7 @@ class MaskCache:
         """Return the ids of all images, in the order their masks were written."""
         ids: list[str] = []
         for file, rows in self._index.live():
-            column = file.column("image_id")
-            assert column is not None  # a required column
-            ids.extend(value.decode() for value in column[rows].tolist())
+            ids.extend(value.decode() for value in file.column("image_id")[rows].tolist())
         return ids
 
     def read(self, image_id: str) -> MaskEntry:
@@ -204,13 +200,12 @@ _SPLIT = {
 def _frame_columns(file: ShardFile, rows: columns.Array) -> dict[str, columns.Array]:
     out: dict[str, columns.Array] = {}
     for name in (*columns.TEXT, *columns.NUMERIC):
-        values = file.column(name)
         if name in ("id_hash", "transform"):
             continue
-        if values is None:
+        if not file.has(name):
             out[name] = _null_column(name, len(rows))
             continue
-        values = values[rows]
+        values = file.column(name)[rows]
         if name in _SPLIT:
             out.update({part: values[:, at] for at, part in enumerate(_SPLIT[name])})
         elif name == "image_sha256":

@@ -163,17 +163,17 @@ class ShardFile:
             self._offset = _place(file["mask/offset"], self.rows + 1)
             self._data = _place(file["mask/data"], None)
             self._checksum = _place(file["mask/checksum"], self.rows)
-            self.reasons = (
-                [_decode(text) for text in file["reasons"][:]] if "reasons" in file else []
-            )
+            reasons = file["reasons"][:] if "reasons" in file else []
+            self.reasons = [_decode(text) for text in reasons]
             self.unknown = [name for name in file if name not in columns.KNOWN]
 
-    def column(self, name: str) -> NDArray[Any] | None:
-        """Return a column, first axis the rows, or None where the file has none by that name."""
-        if name not in self._layout:
-            return None
-        place = self._layout[name]
-        return self._read(place, 0, self.count)
+    def has(self, name: str) -> bool:
+        """Return whether the file has a column that this version knows by that name."""
+        return name in self._layout
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a whole column, first axis the rows; a column that is not there is a KeyError."""
+        return self._read(self._layout[name], 0, self.count)
 
     def id_at(self, row: int) -> str:
         """Return the image id of a row."""

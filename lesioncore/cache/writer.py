@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from lesioncore.cache.codec import ENCODINGS, encode_payload
-from lesioncore.cache.entry import MaskEntry, MaskRow
+from lesioncore.cache.entry import MaskEntry, MaskRow, row_of
 from lesioncore.cache.fingerprint import check_fingerprint, fingerprint_sha256, plain
+from lesioncore.cache.finished import FinishedMasks
 from lesioncore.cache.index import (
     INDEX,
     next_name,
@@ -26,7 +27,6 @@ from lesioncore.cache.index import (
 )
 from lesioncore.cache.journal import JOURNAL, Item, Journal, read_journal
 from lesioncore.cache.lock import FolderLock
-from lesioncore.cache.lookup import RowIndex
 from lesioncore.cache.shards import ShardFile, shard_image, write_durably
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_file, writing_to
@@ -125,7 +125,7 @@ class MaskCacheWriter:
         self._recover_journal()
         if not (self.folder / INDEX).is_file():
             self._write_index()
-        self._finished = FinishedMasks(self)
+        self._finished = FinishedMasks(self._sealed_paths, self._pending)
 
     def _discard(self, index: dict[str, Any]) -> None:
         """Delete another fingerprint's masks. Killed half-way, its index still refuses ours."""
@@ -200,8 +200,7 @@ class MaskCacheWriter:
         if self.encoding == "bin1":
             entry = entry.binary()
         payload = encode_payload(entry.payload, entry.encoding)
-        fields = {name: getattr(entry, name) for name in MaskRow.__dataclass_fields__}
-        row = MaskRow(**fields)
+        row = row_of(entry)
         if self._complete:
             self._complete = False
             self._write_index()
@@ -237,7 +236,8 @@ class MaskCacheWriter:
         if self._journal is not None:
             self._journal.remove()
             self._journal = None
-        self._pending, self._pending_bytes = {}, 0
+        self._pending.clear()
+        self._pending_bytes = 0
         self._shards.append(_describe(ShardFile(path), sha256))
         self._finished.forget()
         self._write_index()
@@ -247,6 +247,9 @@ class MaskCacheWriter:
         self.flush()
         self._complete = True
         self._write_index()
+
+    def _sealed_paths(self) -> list[Path]:
+        return [self.folder / shard["name"] for shard in self._shards]
 
     def _write_index(self) -> None:
         write_index(
@@ -287,52 +290,8 @@ class MaskCacheWriter:
             self.close()
 
 
-class FinishedMasks(Mapping[str, str]):
-    """Image id to `image_sha256` of the masks in shards and journal; memory as in the reader."""
-
-    def __init__(self, writer: MaskCacheWriter) -> None:
-        self._writer = writer
-        self._index: RowIndex | None = None
-
-    def forget(self) -> None:
-        """Look at the shards anew next time."""
-        self._index = None
-
-    @property
-    def _sealed(self) -> RowIndex:
-        if self._index is None:
-            folder = self._writer.folder
-            names = [shard["name"] for shard in self._writer._shards]
-            self._index = RowIndex([ShardFile(folder / name) for name in names])
-        return self._index
-
-    def __getitem__(self, image_id: str) -> str:
-        pending = self._writer._pending.get(image_id)
-        if pending is not None:
-            return pending[0].image_sha256
-        found = self._sealed.find(image_id)
-        if found is None:
-            raise KeyError(image_id)
-        digest = bytes(found[0].value("image_sha256", found[1]))
-        return digest.hex() if any(digest) else ""
-
-    def __iter__(self) -> Iterator[str]:
-        pending = self._writer._pending
-        for file, rows in self._sealed.live():
-            column = file.column("image_id")
-            assert column is not None  # a required column
-            yield from (i for i in map(bytes.decode, column[rows].tolist()) if i not in pending)
-        yield from list(pending)
-
-    def __len__(self) -> int:
-        pending = self._writer._pending
-        again = sum(self._sealed.find(image_id) is not None for image_id in pending)
-        return len(self._sealed) + len(pending) - again
-
-
 def _describe(file: ShardFile, sha256: str) -> dict[str, Any]:
-    status = file.column("status")
-    values, numbers = np.unique(status if status is not None else [], return_counts=True)
+    values, numbers = np.unique(file.column("status"), return_counts=True)
     return {
         "name": file.path.name,
         "rows": file.rows,
