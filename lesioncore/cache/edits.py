@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lesioncore.cache.codec import encode_payload
 from lesioncore.cache.columns import pack_text
-from lesioncore.cache.entry import MaskEntry, MaskRow
+from lesioncore.cache.entry import MaskEntry, MaskRow, row_of
 from lesioncore.cache.index import edits_files, next_name, read_index, tool_version
 from lesioncore.cache.reader import MaskCache
 from lesioncore.cache.shards import ShardFile, shard_image, write_durably
