@@ -1,0 +1,56 @@
+"""HAM10000: 10,015 dermoscopic images of pigmented lesions, several a lesion, with masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lesioncore.readers.base import Reader, register
+from lesioncore.readers.layout import find_file, find_folder, index_images, mask_stem
+from lesioncore.readers.tables import read_official, require_columns, standardise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@register("ham10000")
+class Ham10000(Reader):
+    """Reads HAM10000 (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T), one image folder or two parts."""
+
+    # `akiec` mixes actinic keratosis with carcinoma in situ: only together can they be judged.
+    default_policy = "cancer+ak"
+    test_list = "ham10000"
+    layout = (
+        "HAM10000_metadata.csv and HAM10000_images/ or HAM10000_images_part_1/ and _part_2/, "
+        "and HAM10000_segmentations_lesion_tschandl/ for the masks"
+    )
+
+    def read(self) -> pd.DataFrame:
+        """Return the manifest: lesion ids, age, sex and site; no patient ids (none were published)."""
+        self.check_root()
+        path = find_file([self.root], "HAM10000_metadata.csv", "HAM10000_metadata")
+        if path is None:
+            raise self.not_found("HAM10000_metadata.csv")
+        table = read_official(path)
+        require_columns(table, path, ["image_id", "lesion_id", "dx"])
+        images = index_images(
+            find_folder(self.root, name)
+            for name in ("HAM10000_images", "HAM10000_images_part_1", "HAM10000_images_part_2")
+        )
+        masks = index_images(
+            [
+                find_folder(
+                    self.root,
+                    "HAM10000_segmentations_lesion_tschandl",
+                    "HAM10000_segmentations",
+                    "masks",
+                )
+            ],
+            mask_stem,
+        )
+        return self.finish(
+            standardise(table, self.name, path),
+            images,
+            masks,
+            keep_unlisted=True,
+            modality="dermoscopy",
+        )
