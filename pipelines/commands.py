@@ -1,0 +1,53 @@
+"""The program `lesion`. Commands are named here and imported only when called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lesioncore.commands import Command, CommandTree, run_commands
+from pipelines.config import (
+    DemoConfig,
+    DoctorConfig,
+    OverlayConfig,
+    PredictConfig,
+    ReportConfig,
+    RunConfig,
+)
+
+COMMANDS: CommandTree = {
+    "demo": Command(
+        DemoConfig, "pipelines.demo:demo", "run the whole pipeline on generated lesions"
+    ),
+    "run": Command(
+        RunConfig,
+        "pipelines.run:run",
+        "segment, cache, classify, predict, evaluate, overlay and report, once each",
+        presets="pipelines.presets",
+    ),
+    "predict": Command(
+        PredictConfig,
+        "pipelines.predict:predict",
+        "give photographs a probability of malignancy (not a diagnosis)",
+        positional=("photos", "+"),
+    ),
+    "overlay": Command(
+        OverlayConfig, "pipelines.overlay:overlay", "draw cached masks on a contact sheet"
+    ),
+    "report": Command(
+        ReportConfig, "pipelines.report:report", "write the report of a run as one HTML file"
+    ),
+    "doctor": Command(
+        DoctorConfig, "pipelines.doctor:doctor", "check this machine, and a data set if named"
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `lesion` and return its exit code."""
+    return run_commands(
+        "lesion",
+        "From a photograph of a skin lesion to a mask, a crop and a probability of malignancy, and "
+        "from an archive to a report. A research tool, never a diagnosis.",
+        COMMANDS,
+        argv,
+    )

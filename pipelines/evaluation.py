@@ -1,0 +1,176 @@
+"""The evaluation step: every image with its part, label, mask and probability, and the scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lesioncore.errors import LesionError
+from lesioncore.files import read_table, write_json, write_table
+from lesioncore.metrics import bootstrap, mean
+from lesioncore.progress import log, track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lesioncore.cache import MaskCache
+    from pipelines.datasets import RunData
+    from pipelines.run_steps import RunPaths
+
+MASK_METRICS = ("dice", "jaccard", "thresholded_jaccard")
+
+
+def evaluate_run(
+    paths: RunPaths, data: RunData, *, part: str, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Write `evaluation/images.parquet` and `evaluation/scores.json`, print the scores.
+
+    Parameters
+    ----------
+    paths : RunPaths
+    data : RunData
+    part : str
+        Which part is scored, "test" or "validation".
+    resamples, seed : int
+        Of the bootstrap, by group.
+
+    Returns
+    -------
+    dict
+        As written to `scores.json`.
+    """
+    from lesioncore.cache import MaskCache
+
+    images = image_table(paths, data, part)
+    cache = MaskCache(paths.cache)
+    scored = images[images["part"] == part]
+    masks = mask_scores_of(scored, cache)
+    images = images.merge(masks, on="image_id", how="left", validate="one_to_one")
+    predictions = read_table(paths.predictions, dtype={"image_id": str})
+    images = images.merge(
+        predictions[["image_id", "malignant", "focus"]],
+        on="image_id", how="left", validate="one_to_one",
+    )  # fmt: skip
+    scores = scores_of(images[images["part"] == part], resamples, seed)
+    scores = {"part": part, "policy": data.policy} | scores
+    write_table(paths.evaluation / "images.parquet", images)
+    write_json(paths.evaluation / "scores.json", scores)
+    print("\n".join(score_lines(scores)))
+    return scores
+
+
+def image_table(paths: RunPaths, data: RunData, part: str) -> pd.DataFrame:
+    """Return the manifest with `group`, `part` ("train", "test", "validation", "excluded") and
+    `label`, groups and parts as stage 2 split them."""
+    from lesioncore.splits import assign_groups, read_split
+
+    images = data.manifest.copy()
+    ids = images["image_id"].astype(str)
+    split = read_split(paths.classification / "split.csv").set_index("image_id")
+    groups = split["group"].reindex(ids).to_numpy(object)
+    # Images without a label are in no split of stage 2, and still have a group.
+    own = assign_groups(data.manifest).reindex(ids).to_numpy(object)
+    images["group"] = np.where(split["group"].reindex(ids).isna(), own, groups)
+    roles = split["role"].reindex(ids).to_numpy(object)
+    roles = np.where(ids.isin(data.test), "test", np.where(_null(roles), "train", roles))
+    if part == "validation":
+        held = (split["members"] > 1) | (split["fold"] == 0)
+        held = held.reindex(ids).fillna(False).to_numpy(bool)
+        roles = np.where((roles == "train") & held, "validation", roles)
+    images["part"] = roles
+    images["label"] = data.labels
+    return images
+
+
+def mask_scores_of(images: pd.DataFrame, cache: MaskCache) -> pd.DataFrame:
+    """Return `mask_status`, `mask_score` and, where there is a true mask, the overlaps.
+
+    A failed mask counts as an empty one: nothing that the segmenter could not do is left out.
+    """
+    import pandas as pd
+
+    from lesioncore.images import read_mask
+    from lesioncore.metrics import mask_scores
+
+    rows = []
+    for image_id, path in track(
+        list(zip(images["image_id"], images["mask"], strict=True)), "scoring masks"
+    ):
+        row: dict[str, Any] = {"image_id": image_id, "mask_status": "missing"}
+        entry = cache.read(image_id) if image_id in cache else None
+        if entry is not None:
+            row |= {"mask_status": entry.status, "mask_score": entry.score}
+        if isinstance(path, str) and path:
+            truth = read_mask(path)
+            found = entry.mask() if entry is not None and entry.status != "failed" else None
+            if found is not None and found.shape != truth.shape:
+                raise LesionError(
+                    f"the cached mask of {image_id} is {found.shape}, the true one {truth.shape}",
+                    wanted="masks of the size of their image",
+                    mend="lesion run ... --force cache",
+                )
+            row |= mask_scores(np.zeros_like(truth) if found is None else found, truth)
+        rows.append(row)
+    names = ["image_id", "mask_status", "mask_score", *MASK_METRICS]
+    frame = pd.DataFrame(rows).reindex(columns=names)
+    numbers = ["mask_score", *MASK_METRICS]
+    frame[numbers] = frame[numbers].astype(float)
+    return frame
+
+
+def scores_of(images: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+    """Return the counts and every score that is defined, with its interval by group."""
+    from clsstage.summary import score
+
+    known = images[images["malignant"].notna() & images["label"].notna()]
+    result: dict[str, Any] = {"n": len(known), "positives": int((known["label"] == 1).sum())}
+    if len(known):
+        result |= score(
+            known["label"].to_numpy(float), known["malignant"].to_numpy(float),
+            known["group"].to_numpy(), resamples=resamples, seed=seed,
+        )  # fmt: skip
+    drawn = images[images["dice"].notna()]
+    result["n_masks"] = len(drawn)
+    for name in MASK_METRICS if len(drawn) else ():
+        interval = bootstrap(
+            mean, drawn[name].to_numpy(float), groups=drawn["group"].to_numpy(),
+            n=resamples, seed=seed,
+        )  # fmt: skip
+        result[name] = interval.to_dict()
+    if not len(known) and not len(drawn):
+        log.warning("nothing could be scored: no label and no true mask in this part")
+    return result
+
+
+def score_lines(scores: dict[str, Any]) -> list[str]:
+    """Return the scores as lines for a person."""
+    names = (
+        ("dice", "Dice", 4),
+        ("jaccard", "Jaccard", 4),
+        ("thresholded_jaccard", "Jaccard, below 0.65 as 0", 4),
+        ("auc", "AUC", 4),
+        ("pauc", "pAUC above 80% TPR", 4),
+        ("average_precision", "average precision", 4),
+        ("brier", "Brier score", 4),
+        ("ece", "calibration error", 4),
+    )
+    part = "test list" if scores["part"] == "test" else str(scores["part"])
+    lines = [
+        f"Scores on the {part} (research use, not a diagnosis): {scores['n_masks']:,} true masks; "
+        f"{scores['n']:,} labels, {scores['positives']:,} malignant by {scores['policy']!r}"
+    ]
+    for key, name, digits in names:
+        if key in scores:
+            value, low, high = (scores[key][k] for k in ("value", "low", "high"))
+            text = "not defined" if value is None else f"{value:.{digits}f}"
+            if low is not None:
+                text += f"  [{low:.{digits}f}, {high:.{digits}f}]"
+            lines.append(f"  {name:<26}{text}")
+    return lines
+
+
+def _null(values: Any) -> Any:
+    import pandas as pd
+
+    return pd.isna(values)

@@ -1,0 +1,1 @@
+"""Configs that ship, one a file; `--preset NAME` starts from one."""

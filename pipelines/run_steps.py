@@ -1,0 +1,310 @@
+"""The steps of `lesion run`: what goes into each and what it leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesioncore.errors import LesionError
+from lesioncore.files import read_json, sha256_file
+from lesioncore.runs import FREE_FIELDS
+from pipelines.datasets import RunData
+from pipelines.steps import Step
+
+if TYPE_CHECKING:
+    from clsstage.config import TrainConfig as ClassifierTraining
+    from pipelines.config import RunConfig
+    from segstage.config import TrainConfig as SegmenterTraining
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where everything of a run lies."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, usable with `lesion run --config`."""
+        return self.folder / "run.yaml"
+
+    @property
+    def segmentation(self) -> Path:
+        """Run folder of stage 1."""
+        return self.folder / "segmentation"
+
+    @property
+    def cache(self) -> Path:
+        """The mask cache."""
+        return self.folder / "cache"
+
+    @property
+    def classification(self) -> Path:
+        """Run folder of stage 2."""
+        return self.folder / "classification"
+
+    @property
+    def predictions(self) -> Path:
+        """Probabilities of the scored part."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        """Scores, and a table of all images."""
+        return self.folder / "evaluation"
+
+    @property
+    def overlays(self) -> Path:
+        """Contact sheets."""
+        return self.folder / "overlays"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+
+def stage_configs(
+    config: RunConfig, paths: RunPaths
+) -> tuple[SegmenterTraining, ClassifierTraining]:
+    """Return the configs of `segstage train` and `clsstage train` of this run."""
+    from clsstage.config import TrainConfig as ClassifierTraining
+    from segstage.config import TrainConfig as SegmenterTraining
+
+    shared = {
+        "dataset": config.dataset, "root": config.root, "columns": config.columns, "n": config.n,
+        "limit": config.limit, "device": config.device, "precision": config.precision,
+        "workers": config.workers, "seed": config.seed, "test_list": config.test_list,
+    }  # fmt: skip
+    stage1 = dataclasses.asdict(config.segmentation)
+    stage2 = dataclasses.asdict(config.classification)
+    return (
+        SegmenterTraining(**shared, **stage1, out=paths.segmentation, max_failed=config.max_failed),
+        ClassifierTraining(**shared, **stage2, out=paths.classification, masks=paths.cache),
+    )
+
+
+def scored_part(data: RunData) -> str:
+    """Return the part of the archive that is scored: "test", else "validation"."""
+    return "test" if data.test else "validation"
+
+
+def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
+    """Return the steps of the run in order."""
+    segmenter, classifier = stage_configs(config, paths)
+    learnt = {"data": data.fingerprint, "seed": config.seed, "test_list": _list_of(config)}
+    part = scored_part(data)
+    return [
+        Step(
+            "segment", "train the segmenter", paths.segmentation,
+            inputs=lambda: learnt | {"segmentation": _options(config.segmentation)},
+            run=lambda: _train_segmenter(segmenter),
+            done=lambda: _is_complete(paths.segmentation),
+            keep_old=True,
+        ),
+        Step(
+            "cache", "segment every image, out-of-fold", paths.cache,
+            inputs=lambda: {"data": data.fingerprint, "segmenter": _weights(paths.segmentation)},
+            run=lambda: _fill_cache(config, paths),
+            done=lambda: _cache_is_complete(paths.cache),
+            after=("segment",),
+            clear=lambda forced: _clear_cache(paths, forced),
+        ),
+        Step(
+            "classify", "train the classifier", paths.classification,
+            inputs=lambda: learnt | {
+                "masks": _masks(paths.cache),
+                "classification": _options(config.classification),
+            },
+            run=lambda: _train_classifier(classifier),
+            done=lambda: _is_complete(paths.classification),
+            after=("cache",),
+            keep_old=True,
+        ),
+        Step(
+            "predict", f"give the {part} images a probability", paths.predictions,
+            inputs=lambda: {
+                "data": data.fingerprint, "part": part, "masks": _masks(paths.cache),
+                "classifier": _weights(paths.classification),
+            },
+            run=lambda: _predict(config, paths, part),
+            after=("cache", "classify"),
+        ),
+        Step(
+            "evaluate", "score masks and probabilities", paths.evaluation,
+            inputs=lambda: {
+                "data": data.fingerprint, "policy": data.policy, "part": part,
+                "masks": _masks(paths.cache), "predictions_sha256": _file(paths.predictions),
+                "resamples": config.resamples, "seed": config.seed,
+            },
+            run=lambda: _evaluate(config, paths, data, part),
+            done=lambda: (paths.evaluation / "scores.json").is_file(),
+            after=("cache", "predict"),
+        ),
+        Step(
+            "overlay", "draw contact sheets", paths.overlays,
+            inputs=lambda: {
+                "images_sha256": _file(paths.evaluation / "images.parquet"),
+                "masks": _masks(paths.cache), "tiles": config.tiles, "seed": config.seed,
+            },
+            run=lambda: _overlay(config, paths, part),
+            after=("evaluate",),
+        ),
+        Step(
+            "report", "write the report", paths.report,
+            inputs=lambda: _report_inputs(config, paths),
+            run=lambda: _report(paths),
+            after=("evaluate", "overlay"),
+        ),
+    ]  # fmt: skip
+
+
+def _clear_cache(paths: RunPaths, forced: bool) -> None:
+    """Discard the masks of another segmenter; those of this one are gone on with."""
+    from lesioncore.cache import MaskCache
+
+    if not (paths.cache / "index.json").is_file():
+        return
+    made_by = MaskCache(paths.cache).fingerprint.get("segmenter", {}).get("weights_sha256")
+    if forced or made_by != _weights(paths.segmentation):
+        discard_masks(paths.cache)
+
+
+def discard_masks(folder: Path) -> None:
+    """Take the masks of a segmenter out of a cache; what people edited stays."""
+    from lesioncore.cache.index import INDEX, shard_files
+    from lesioncore.cache.journal import JOURNAL
+
+    # The index last: until then the folder is refused and never taken for another cache.
+    for path in [*shard_files(folder), folder / JOURNAL, folder / INDEX]:
+        path.unlink(missing_ok=True)
+
+
+def _train_segmenter(config: SegmenterTraining) -> None:
+    from segstage.train import train
+
+    train(config)
+
+
+def _fill_cache(config: RunConfig, paths: RunPaths) -> None:
+    from segstage.caching import cache
+
+    from segstage.config import CacheConfig
+
+    code = cache(
+        CacheConfig(
+            dataset=config.dataset, root=config.root, columns=config.columns, n=config.n,
+            limit=config.limit, device=config.device, precision=config.precision,
+            workers=config.workers, weights=str(paths.segmentation), out=paths.cache,
+            max_failed=config.max_failed,
+        )
+    )  # fmt: skip
+    _check(code, "some images could not be segmented", config)
+
+
+def _train_classifier(config: ClassifierTraining) -> None:
+    from clsstage.train import train
+
+    train(config)
+
+
+def _predict(config: RunConfig, paths: RunPaths, part: str) -> None:
+    from clsstage.config import PredictConfig
+    from clsstage.prediction import predict
+
+    code = predict(
+        PredictConfig(
+            dataset=config.dataset, root=config.root, columns=config.columns, n=config.n,
+            limit=config.limit, device=config.device, precision=config.precision,
+            workers=config.workers, weights=paths.classification, masks=paths.cache,
+            out=paths.predictions, part="test" if part == "test" else "validation",
+            members="all" if part == "test" else "out-of-fold", max_failed=config.max_failed,
+        )
+    )  # fmt: skip
+    _check(code, "some images could not be read", config)
+
+
+def _evaluate(config: RunConfig, paths: RunPaths, data: RunData, part: str) -> None:
+    from pipelines.evaluation import evaluate_run
+
+    evaluate_run(paths, data, part=part, resamples=config.resamples, seed=config.seed)
+
+
+def _overlay(config: RunConfig, paths: RunPaths, part: str) -> None:
+    from pipelines.overlay import run_sheets
+
+    run_sheets(paths, part=part, tiles=config.tiles, seed=config.seed)
+
+
+def _report(paths: RunPaths) -> None:
+    from pipelines.report import write_report
+
+    write_report(paths.folder, paths.report)
+
+
+def _check(code: int | None, what: str, config: RunConfig) -> None:
+    if code:
+        raise LesionError(
+            f"{what} (the lines above name them)",
+            wanted=f"at most {config.max_failed} failures",
+            mend="repair or remove them, or give --max-failed N",
+        )
+
+
+def _report_inputs(config: RunConfig, paths: RunPaths) -> dict[str, Any]:
+    from pipelines.report import REPORT_VERSION
+
+    scores = paths.evaluation / "scores.json"
+    return {
+        "scores_sha256": _file(scores),
+        "images_sha256": _file(paths.evaluation / "images.parquet"),
+        "masks": _masks(paths.cache),
+        "settings": _options(config),
+        "algorithm_version": REPORT_VERSION,
+    }
+
+
+def _options(config: Any) -> dict[str, Any]:
+    """Return the options that decide what comes out, as plain values."""
+    from lesioncore.runs import plain_config
+
+    drop = FREE_FIELDS | {"force", "dry_run"}
+    return {name: value for name, value in plain_config(config).items() if name not in drop}
+
+
+def _list_of(config: RunConfig) -> str:
+    # A file of ids counts by what it says, the words auto and none as they are.
+    path = Path(config.test_list)
+    return sha256_file(path) if path.is_file() else config.test_list
+
+
+def _is_complete(folder: Path) -> bool:
+    path = folder / "run.json"
+    return path.is_file() and bool(read_json(path).get("complete"))
+
+
+def _weights(folder: Path) -> list[str] | None:
+    """Return the SHA-256 of each member's weights, None while the training is not finished."""
+    if not _is_complete(folder):
+        return None
+    cards = sorted(folder.glob("member-*/card.json"), key=lambda p: int(p.parent.name[7:]))
+    return [str(read_json(card)["sha256"]) for card in cards]
+
+
+def _cache_is_complete(folder: Path) -> bool:
+    from lesioncore.cache import MaskCache
+
+    return (folder / "index.json").is_file() and MaskCache(folder).complete
+
+
+def _masks(folder: Path) -> str | None:
+    """Return what identifies the cached masks, edits included."""
+    from lesioncore.cache import MaskCache
+
+    return MaskCache(folder).snapshot if (folder / "index.json").is_file() else None
+
+
+def _file(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
