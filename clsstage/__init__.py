@@ -1,0 +1,16 @@
+"""Stage 2: from images focused by their lesion masks, and metadata, to the chance of malignancy."""
+
+from lesioncore.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "FOCUS_MODES": "clsstage.focus_names",
+        "ClassPrediction": "clsstage.predictor",
+        "LesionClassifier": "clsstage.predictor",
+        "MetadataEncoder": "clsstage.metadata",
+        "apply_focus": "clsstage.focus",
+        "classifier_names": "clsstage.models",
+        "create_classifier": "clsstage.models",
+    },
+)

@@ -1,0 +1,36 @@
+"""The program `clsstage`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clsstage.config import EvaluateConfig, ModelsConfig, PredictConfig, TrainConfig
+from lesioncore.commands import run_commands
+from lesioncore.flags import Command
+
+COMMANDS = {
+    "train": Command(
+        TrainConfig,
+        "clsstage.train:train",
+        "train a classifier of malignancy on focused images and metadata",
+        presets="clsstage.presets",
+    ),
+    "evaluate": Command(
+        EvaluateConfig, "clsstage.evaluation:evaluate", "score a classifier, with intervals"
+    ),
+    "predict": Command(
+        PredictConfig, "clsstage.prediction:predict", "write the probabilities of an archive"
+    ),
+    "models": Command(ModelsConfig, "clsstage.listing:models", "list classifiers and backbones"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names and return its exit code."""
+    return run_commands(
+        "clsstage",
+        "Stage 2: learn and predict malignancy from images focused by lesion masks, and metadata. "
+        "A research tool, never a diagnosis.",
+        COMMANDS,
+        argv,
+    )

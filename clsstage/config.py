@@ -1,0 +1,171 @@
+"""Options of the commands of stage 2. Plain data: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Policy
+from lesioncore.errors import UsageError
+
+DEFAULT_FOCUS = "dilated_crop+soft_background"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataOptions, FitOptions):
+    """Train a classifier of malignancy on images focused by their lesion masks.
+
+    Args:
+        out: run folder; the same command on it again resumes
+        masks: mask cache of these images (segstage cache makes one); not needed with --focus full
+        allow_in_sample_masks: accept masks by a segmenter that was trained on the same image
+        policy: what counts as malignant; auto is the archive's own choice
+        focus: names joined by +, of full, crop, dilated_crop, soft_background, hard_background,
+            mask_channel, lesion_only, background_only
+        margin: border of a dilated crop, as a part of the lesion's longer side
+        blur: strength of the soft background, 0 (as it is) to 1 (only blurred surroundings)
+        margin_jitter: how far training varies the margin and place of the crop, 0 for not at all
+        min_score: masks whose segmenter is less sure than this are not trusted (full image)
+        min_quality: masks of less estimated quality than this are not trusted (full image)
+        size: side of the square the network sees, in pixels
+        augment: augmentation policy (none, light, medium, isic2020)
+        resize: early scales to size before the augmentation, late after it (slower, sharper)
+        arch: name of the classifier family (clsstage models lists them)
+        backbone: any timm image model
+        backbone_weights: auto, offline, hub, none, or a file of ImageNet weights
+        metadata: auto (age, sex, site, diameter and the archive's numeric columns), none, or names
+        metadata_dropout: probability with which training hides a metadata value
+        dropout: dropout before the last layer, averaged over five draws
+        ema: decay of the running average of the weights that is validated and kept; 0 for none
+        label_smoothing: pulls the targets this far from 0 and 1
+        negative_ratio: benign images an epoch per malignant one, drawn anew each epoch; auto
+            is 10 where fewer than 1 in 20 is malignant and all elsewhere
+        positive_ratio: how often an epoch shows each malignant image
+    """
+
+    out: Path
+    masks: Path | None = None
+    allow_in_sample_masks: bool = False
+    policy: Policy = "auto"
+    focus: str = DEFAULT_FOCUS
+    margin: float = 0.3
+    blur: float = 0.7
+    margin_jitter: float = 0.5
+    min_score: float = 0.0
+    min_quality: float = 0.5
+    size: int = 160
+    augment: str = "light"
+    resize: Literal["early", "late"] = "early"
+    arch: str = "late_fusion"
+    backbone: str = "tf_efficientnet_lite0"
+    backbone_weights: str = "auto"
+    metadata: list[str] | str | None = "auto"
+    metadata_dropout: float = 0.1
+    dropout: float = 0.5
+    ema: float = 0.99
+    label_smoothing: float = 0.0
+    negative_ratio: float | Literal["auto", "all"] = "auto"
+    positive_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        from clsstage.focus_names import parse_focus
+
+        parse_focus(self.focus)
+        for name, low, high in (
+            ("margin", 0, 5),
+            ("blur", 0, 1),
+            ("margin_jitter", 0, 1),
+            ("min_score", 0, 1),
+            ("min_quality", 0, 1),
+            ("metadata_dropout", 0, 0.9),
+            ("dropout", 0, 0.95),
+            ("ema", 0, 0.9999),
+            ("label_smoothing", 0, 0.5),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {value}", wanted=f"{low} to {high}"
+                )
+        if self.size < 16:
+            raise UsageError(f"--size is {self.size}", wanted="16 pixels or more")
+        if self.positive_ratio <= 0:
+            raise UsageError(f"--positive-ratio is {self.positive_ratio}", wanted="more than 0")
+        if not isinstance(self.negative_ratio, str) and self.negative_ratio <= 0:
+            raise UsageError(
+                f"--negative-ratio is {self.negative_ratio}", wanted="more than 0, auto or all"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(DataOptions, ComputeOptions):
+    """Predict the probability of malignancy of every image of an archive.
+
+    Args:
+        weights: run folder, folder or file of a trained classifier; left out, the one that ships
+        masks: mask cache of these images; without it every image is seen whole
+        out: table to write; predictions.csv, or submission.csv for kaggle
+        format: csv is our table, kaggle is isic_id,target in the order of the sample submission
+        sample_submission: file with the ids to submit; default is the one in root
+        members: all averages every member; out-of-fold takes, for an image of the training set,
+            the member that did not train on it
+        part: which images of a run's split: all, test, validation or train
+        tta: views averaged for each image (1, 2, 4 or 8 flips and transposes)
+        batch_size: images a step
+        max_failed: how many images may fail before the exit code says so
+    """
+
+    weights: Path | None = None
+    masks: Path | None = None
+    out: Path | None = None
+    format: Literal["csv", "kaggle"] = "csv"
+    sample_submission: Path | None = None
+    members: Literal["all", "out-of-fold"] = "all"
+    part: Literal["all", "test", "validation", "train"] = "all"
+    tta: Literal[1, 2, 4, 8] = 1
+    batch_size: int = 64
+    max_failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(DataOptions, ComputeOptions):
+    """Score a classifier against the labels of an archive, with intervals.
+
+    Args:
+        weights: run folder, folder or file of a trained classifier; left out, the one that ships
+        masks: mask cache of these images; without it every image is seen whole
+        out: folder for scores.json and predictions.csv; left out, the scores go to stdout only
+        policy: what counts as malignant; auto is what the classifier was trained on
+        part: which images of the run's split: test, validation, train or all
+        members: all averages every member; out-of-fold takes, for an image of the training set,
+            the member that did not train on it
+        tta: views averaged for each image (1, 2, 4 or 8 flips and transposes)
+        batch_size: images a step
+        max_failed: how many images may fail before the exit code says so
+        resamples: bootstrap draws of the intervals
+        seed: seed of the bootstrap
+    """
+
+    weights: Path | None = None
+    masks: Path | None = None
+    out: Path | None = None
+    policy: Policy = "auto"
+    part: Literal["test", "validation", "train", "all"] = "test"
+    members: Literal["all", "out-of-fold"] = "all"
+    tta: Literal[1, 2, 4, 8] = 1
+    batch_size: int = 64
+    max_failed: int = 0
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig:
+    """List the classifier families and the backbones.
+
+    Args:
+        backbones: pattern of timm names to list, e.g. "*efficientnet_lite*"
+    """
+
+    backbones: str | None = None

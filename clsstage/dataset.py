@@ -1,0 +1,179 @@
+"""Items for the network: focused image, metadata, label. Plain arrays, no tables inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from clsstage.masks import MaskChoices
+from clsstage.metadata import MetadataEncoder
+from clsstage.view import View
+from lesioncore.cache.entry import MaskEntry
+from lesioncore.errors import LesionError
+from lesioncore.files import sha256_bytes
+from lesioncore.images import decode_image, read_image_bytes
+from lesioncore.transforms import JointTransform
+
+if TYPE_CHECKING:
+    from lesioncore.cache import MaskCache
+
+
+class LesionDataset(Dataset[dict[str, Any]]):
+    """Images of an archive as a classifier sees them.
+
+    Items are dicts: `image` (C, S, S) float32, `metadata` (width,) float32, `row` int, `reason`
+    str (empty, or why the image could not be read: then `image` is zeros), and `target` 0.0 or
+    1.0 where labels were given.
+
+    Parameters
+    ----------
+    image_ids, images : sequences of n str
+        Ids, and paths or `store.hdf5::key`.
+    metadata : (n, width) float32
+        Encoded metadata.
+    view : View
+        How the network sees an image.
+    cache : MaskCache, optional
+        Where the masks are.
+    choices : MaskChoices, optional
+        Which of them are used; left out, none.
+    labels : (n,) float, optional
+        1 malignant, 0 benign.
+    keep_failures : bool
+        Give unreadable images as items with a reason, rather than raise.
+    """
+
+    def __init__(
+        self,
+        image_ids: Sequence[str],
+        images: Sequence[str],
+        metadata: NDArray[np.float32],
+        view: View,
+        cache: MaskCache | None = None,
+        choices: MaskChoices | None = None,
+        *,
+        labels: NDArray[np.floating] | None = None,
+        keep_failures: bool = False,
+    ) -> None:
+        self.image_ids = list(image_ids)
+        self.images = list(images)
+        self.metadata = metadata
+        self.view = view
+        self.cache = cache
+        use = choices is not None and cache is not None and view.names.needs_mask
+        self.used = choices.used if use and choices else np.zeros(len(self.images), bool)
+        self.labels = None if labels is None else labels.astype(np.float32)
+        self.keep_failures = keep_failures
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        reason = ""
+        try:
+            image = self._tensor(*self._load(row))
+        except LesionError as error:
+            if not self.keep_failures:
+                raise
+            side = self.view.size
+            image = np.zeros((self.view.names.channels, side, side), np.float32)
+            reason = error.found
+        item = {
+            "image": torch.from_numpy(image),
+            "metadata": torch.from_numpy(self._metadata(row)),
+            "row": row,
+            "reason": reason,
+        }
+        if self.labels is not None:
+            item["target"] = self.labels[row]
+        return item
+
+    def _load(self, row: int) -> tuple[NDArray[np.uint8], MaskEntry | None]:
+        data = read_image_bytes(self.images[row])
+        image = decode_image(data, self.images[row])
+        if not self.used[row] or self.cache is None:
+            return image, None
+        mask = self.cache.read(self.image_ids[row])
+        if mask.image_sha256 and mask.image_sha256 != sha256_bytes(data):
+            raise LesionError(
+                f"the image {self.image_ids[row]!r} has changed since its mask was made",
+                wanted="the same bytes",
+                mend="run segstage cache again on these images",
+            )
+        return image, mask
+
+    def _tensor(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
+        return self.view.see(image, mask)
+
+    def _metadata(self, row: int) -> NDArray[np.float32]:
+        return self.metadata[row]
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """What training varies beside the augmentation of the picture.
+
+    Parameters
+    ----------
+    frame : float
+        Margin and place of a crop vary by this part of the margin.
+    metadata : float
+        Probability with which a metadata value is hidden.
+    late_resize : bool
+        Resize after the augmentation rather than before.
+    """
+
+    frame: float = 0.0
+    metadata: float = 0.0
+    late_resize: bool = False
+
+
+class TrainingDataset(LesionDataset):
+    """`LesionDataset` with augmentation and jitter.
+
+    Draws come from one generator that `reseed` sets; a loader reseeds it each epoch and worker.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        encoder: MetadataEncoder,
+        transform: JointTransform,
+        jitter: Jitter,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        self.encoder = encoder
+        self.transform = transform
+        self.jitter = jitter
+        self.reseed(0)
+
+    def reseed(self, seed: int) -> None:
+        """Start the draws anew from `seed`."""
+        self._rng = np.random.default_rng([seed, 1])
+        self.transform.reseed(seed)
+
+    def _tensor(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
+        part, margin = self.jitter.frame, self.view.margin
+        shift = (0.0, 0.0)
+        if part and mask is not None and self.view.names.frame != "full":
+            # The lesion stays inside: it moves by less than the margin around it.
+            margin *= 1.0 + self._rng.uniform(-part, part)
+            reach = 0.5 * part * margin / (1.0 + 2.0 * margin)
+            shift = (self._rng.uniform(-reach, reach), self._rng.uniform(-reach, reach))
+        picture = self.view.picture(
+            image, mask, margin=margin, shift=shift, late=self.jitter.late_resize
+        )
+        return self.view.tensor(picture, self.transform)
+
+    def _metadata(self, row: int) -> NDArray[np.float32]:
+        code = self.metadata[row]
+        if self.jitter.metadata:
+            code = self.encoder.hide(code, self.jitter.metadata, self._rng)
+        return code

@@ -1,0 +1,61 @@
+"""`clsstage evaluate`: scores of a classifier on an archive, with bootstrap intervals."""
+
+from __future__ import annotations
+
+import json
+
+from clsstage.config import EvaluateConfig
+from clsstage.examples import with_labels
+from clsstage.prediction import part_of, predict_manifest, report_failures
+from clsstage.predictor import LesionClassifier
+from clsstage.sampling import check_two_classes
+from clsstage.summary import TITLES, score
+from lesioncore.files import write_json, write_table
+from lesioncore.progress import log
+from lesioncore.readers import load_manifest
+from lesioncore.splits import assign_groups
+
+
+def evaluate(config: EvaluateConfig) -> int:
+    """Print the scores as JSON to stdout (and write them to `out`); return 1 past `max_failed`.
+
+    Raises
+    ------
+    LesionError
+        No classifier, no labelled images of that part, or labels of one class only.
+    """
+    classifier = LesionClassifier.load(config.weights, config.device, config.precision)
+    manifest = load_manifest(config)
+    if config.part != "all":
+        manifest = part_of(manifest, config.weights, config.part)
+    policy = classifier.policy if config.policy == "auto" else config.policy
+    examples = with_labels(manifest, policy)
+    check_two_classes(examples.labels, f"{config.part} images", policy)
+    table = predict_manifest(config, classifier, examples.manifest)
+    table.insert(1, "target", examples.labels)
+    groups = assign_groups(examples.manifest).to_numpy()
+    read = table["malignant"].notna().to_numpy()
+    scores = score(
+        table["target"].to_numpy()[read],
+        table["malignant"].to_numpy()[read],
+        groups[read],
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    scores |= {
+        "policy": policy,
+        "part": config.part,
+        "members": config.members,
+        "model": classifier.name,
+        "unread": int((~read).sum()),
+        "masks": table["mask_status"].value_counts().to_dict(),
+    }
+    if config.out is not None:
+        write_table(config.out / "predictions.csv", table)
+        write_json(config.out / "scores.json", scores)
+    print(json.dumps(scores, indent=2))
+    for name, title in TITLES.items():
+        value, low, high = (scores[name][key] for key in ("value", "low", "high"))
+        if value is not None and low is not None:
+            log.info("%s %.4f [%.4f, %.4f]", title, value, low, high)
+    return report_failures(table, config.max_failed)

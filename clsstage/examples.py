@@ -1,0 +1,90 @@
+"""The rows that a training or a scoring uses: a manifest with labels under a policy."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesioncore.config import DataOptions
+from lesioncore.progress import log
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled rows.
+
+    Attributes
+    ----------
+    manifest : DataFrame
+        Rows with a known label.
+    labels : (n,) float64
+        1 malignant, 0 benign.
+    policy : str
+        What counts as malignant.
+    """
+
+    manifest: pd.DataFrame
+    labels: NDArray[np.float64]
+    policy: str
+
+    def take(self, image_ids: list[str]) -> Examples:
+        """Return the examples of these images, in their order."""
+        import pandas as pd
+
+        rows = pd.Index(self.manifest["image_id"]).get_indexer(pd.Index(image_ids))
+        chosen = self.manifest.iloc[rows].reset_index(drop=True)
+        return Examples(chosen, self.labels[rows], self.policy)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Examples:
+    """Return the labelled rows of an archive; unlabelled ones are counted in the log.
+
+    Raises
+    ------
+    LesionError
+        As the reader, or a policy that the archive has no labels for.
+    """
+    from lesioncore.readers import load_manifest
+
+    manifest = load_manifest(options, seed=seed)
+    return with_labels(manifest, policy_of(options.dataset, policy))
+
+
+def with_labels(manifest: pd.DataFrame, policy: str) -> Examples:
+    """Return the rows of a manifest whose label is known under a policy."""
+    from lesioncore.diagnoses import labels
+
+    found = labels(manifest, policy)
+    known = ~np.isnan(found)
+    if not known.all():
+        log.info(
+            "%d of %d images have no label under the policy %r and are left out",
+            int((~known).sum()),
+            len(known),
+            policy,
+        )
+    return Examples(manifest[known].reset_index(drop=True), found[known], policy)
+
+
+def policy_of(dataset: str, policy: str) -> str:
+    """Return the policy itself, or for "auto" the archive's own."""
+    from lesioncore.readers import default_policy
+
+    return default_policy(dataset) if policy == "auto" else policy
+
+
+def has_own_parts(dataset: str) -> bool:
+    """Whether the archive comes with a test set of its own (and its reader takes `split`)."""
+    from lesioncore.readers.base import reader_class
+
+    return "split" in inspect.signature(reader_class(dataset)).parameters

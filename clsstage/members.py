@@ -1,0 +1,154 @@
+"""Trained networks of a run and everything they need to look at an image as they learned to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clsstage.masks import MaskTrust
+from clsstage.metadata import MetadataEncoder
+from clsstage.models import Classifier, create_classifier
+from clsstage.view import View
+from lesioncore.errors import LesionError
+from lesioncore.runs import Run
+from weights.card import WeightCard
+from weights.resolve import resolve
+from weights.store import load_weights
+
+KIND = "classifier"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the run.
+    network : Classifier
+        On the CPU, in evaluation mode, until moved.
+    view : View
+        How it sees images.
+    encoder : MetadataEncoder
+        How it reads metadata.
+    trust : MaskTrust
+        Which masks it uses.
+    offset : float
+        Added to its logits, so that they speak of the prevalence of its archive.
+    policy : str
+        What it calls malignant.
+    card : WeightCard
+    """
+
+    number: int
+    network: Classifier
+    view: View
+    encoder: MetadataEncoder
+    trust: MaskTrust
+    offset: float
+    policy: str
+    card: WeightCard
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
+        """Return the probability of malignancy of a batch, (B,) float32 on the CPU.
+
+        Parameters
+        ----------
+        images : (B, C, S, S) float32
+        metadata : (B, width) float32
+        views : int
+            How many flips and transposes are averaged (of logits), 1 to 8.
+        """
+        logits = [self.network(view, metadata).float() for view in _views(images, views)]
+        return torch.sigmoid(torch.stack(logits).mean(0) + self.offset).cpu()
+
+
+def preprocessing(
+    view: View, encoder: MetadataEncoder, trust: MaskTrust, offset: float, policy: str, **more: Any
+) -> dict[str, Any]:
+    """Return what a card keeps of a member beside its architecture; `read_member` reads it."""
+    return {
+        **view.to_dict(),
+        "metadata": encoder.to_dict(),
+        "min_score": trust.min_score,
+        "min_quality": trust.min_quality,
+        "logit_offset": offset,
+        "policy": policy,
+        **more,
+    }
+
+
+def build_member(number: int, network: Classifier, card: WeightCard) -> Member:
+    """Return the member that a network and its card make."""
+    values: Mapping[str, Any] = card.preprocessing
+    return Member(
+        number=number,
+        network=network.eval(),
+        view=View.from_dict(values),
+        encoder=MetadataEncoder.from_dict(values["metadata"]),
+        trust=MaskTrust(values["min_score"], values["min_quality"]),
+        offset=float(values["logit_offset"]),
+        policy=str(values["policy"]),
+        card=card,
+    )
+
+
+def read_member(path: Path, number: int = 0) -> Member:
+    """Return the member whose weights lie in a folder or file.
+
+    Raises
+    ------
+    LesionError
+        No weights there, or those of something else than a classifier.
+    """
+    state, card = load_weights(path, kind=KIND)
+    network = create_classifier(**card.architecture)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise LesionError(
+            f"the tensors in {path} do not fit the network that their card describes: {error}",
+            wanted="the weights and card of one training",
+        ) from None
+    return build_member(number, network, card)
+
+
+def read_members(weights: str | Path | None) -> tuple[str, list[Member]]:
+    """Return the name and the members of a run folder, a folder of weights, or a shipped name.
+
+    None is the classifier that ships.
+
+    Raises
+    ------
+    LesionError
+        The run has not finished, or its members do not look at images alike.
+    """
+    path = resolve(weights, kind=KIND)
+    if (path / "run.json").is_file():
+        run = Run.load(path, "clsstage")
+        members = [read_member(run.member(number), number) for number in range(run.members)]
+        name = path.resolve().name
+    else:
+        members = [read_member(path)]
+        name = members[0].card.name
+    if len({(member.view, member.trust, member.policy) for member in members}) > 1:
+        raise LesionError(
+            f"the members of {path} look at images in different ways",
+            wanted="members of one training",
+        )
+    return name, members
+
+
+def _views(images: Tensor, count: int) -> list[Tensor]:
+    """Return the first of the eight views: as it is, mirrored, upside down, both, transposed."""
+    views = []
+    for turned in (images, images.transpose(2, 3)):
+        views += [turned, turned.flip(3), turned.flip(2), turned.flip((2, 3))]
+    return views[:count]

@@ -1,0 +1,188 @@
+"""`clsstage predict`: a table of probabilities, or a Kaggle submission."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsstage.config import EvaluateConfig, PredictConfig
+from clsstage.examples import has_own_parts
+from clsstage.masks import open_masks
+from clsstage.predictor import LesionClassifier
+from lesioncore.errors import LesionError, UsageError
+from lesioncore.files import write_table
+from lesioncore.progress import log
+from lesioncore.readers import load_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lesioncore.cache import MaskCache
+
+
+def predict(config: PredictConfig) -> int:
+    """Write the predictions of an archive; return 1 past `max_failed`.
+
+    Raises
+    ------
+    LesionError
+        No classifier, no images, or ids to submit that cannot be had.
+    """
+    kaggle = config.format == "kaggle"
+    part = "test" if kaggle and has_own_parts(config.dataset) else None
+    classifier = LesionClassifier.load(config.weights, config.device, config.precision)
+    manifest = load_manifest(config, split=part)
+    if config.part != "all":
+        manifest = part_of(manifest, config.weights, config.part)
+    table = predict_manifest(config, classifier, manifest)
+    out = config.out or Path("submission.csv" if kaggle else "predictions.csv")
+    if kaggle:
+        from clsstage.submission import submission
+
+        written = submission(table, config, classifier)
+    else:
+        written = table
+    write_table(out, written)
+    log.info("wrote %d rows to %s", len(written), out)
+    return report_failures(table, config.max_failed)
+
+
+def predict_manifest(
+    config: PredictConfig | EvaluateConfig, classifier: LesionClassifier, manifest: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the predictions of a manifest with the masks and members that a config names."""
+    cache = masks_for(classifier, config.masks)
+    member_of = None
+    if config.members == "out-of-fold":
+        member_of = out_of_fold_members(manifest, config.weights)
+    else:
+        warn_in_sample(manifest, config.weights)
+    table = classifier.predict_table(
+        manifest,
+        cache,
+        member_of=member_of,
+        views=config.tta,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    counts = Counter(table["mask_status"])
+    log.info("masks: %s", ", ".join(f"{n} {status}" for status, n in counts.most_common()))
+    return table
+
+
+def masks_for(classifier: LesionClassifier, folder: Path | None) -> MaskCache | None:
+    """Return the cache to use, with a warning where the classifier will miss its masks."""
+    if not classifier.needs_mask:
+        return None
+    if folder is None:
+        log.warning(
+            "no --masks: every image is seen whole, though the classifier learned on %s; its "
+            "probabilities will be worse (segstage cache makes masks)",
+            classifier.members[0].view.focus,
+        )
+        return None
+    cache = open_masks(folder)
+    pinned = classifier.members[0].card.preprocessing.get("masks")
+    if pinned:
+        from lesioncore.cache import fingerprint_differences
+
+        differing = fingerprint_differences(pinned["fingerprint"], cache.fingerprint)
+        if differing:
+            log.warning(
+                "these masks are made in another way than those of the training: %s",
+                "; ".join(differing),
+            )
+    return cache
+
+
+def part_of(manifest: pd.DataFrame, weights: Path | None, part: str) -> pd.DataFrame:
+    """Return the rows of a part of the run's split: test, validation or train.
+
+    Raises
+    ------
+    LesionError
+        The weights are no run folder, or none of the images belongs to the part.
+    """
+    split = _split(weights)
+    if split is None:
+        raise LesionError(
+            f"{weights or 'the shipped classifier'} has no split: its {part} images are unknown",
+            wanted="a run folder of clsstage train",
+            mend="--part all",
+        )
+    rows = split[split["role"] == ("test" if part == "test" else "train")]
+    if part == "validation":
+        # Of folds every training image is some member's validation image.
+        rows = rows[(rows["members"] > 1) | (rows["fold"] == 0)]
+    chosen = manifest[manifest["image_id"].isin(set(rows["image_id"]))].reset_index(drop=True)
+    if chosen.empty:
+        raise LesionError(
+            f"none of the {len(manifest)} images is a {part} image of {weights}",
+            wanted=f"the archive that it was trained on ({len(rows)} {part} images)",
+            mend="--part all",
+        )
+    return chosen
+
+
+def out_of_fold_members(manifest: pd.DataFrame, weights: Path | None) -> NDArray[np.int64]:
+    """Return the member that did not train on each row; -1 (all) for rows no member knows.
+
+    Raises
+    ------
+    UsageError
+        The weights are no run folder, or a row was trained on by every member.
+    """
+    split = _split(weights)
+    if split is None:
+        raise UsageError(
+            f"{weights or 'the shipped classifier'} is no run folder: it has no folds",
+            mend="--members all",
+        )
+    training = split[split["role"] == "train"].set_index("image_id")
+    fold = training["fold"].reindex(manifest["image_id"])
+    members = int(split["members"].iloc[0])
+    seen = int((fold >= members).sum())
+    if seen:
+        raise UsageError(
+            f"{seen} of the {len(manifest)} images were trained on by the only member",
+            wanted="images that some member did not train on",
+            mend="--part validation, or train with --folds 2 or more",
+        )
+    return fold.fillna(-1).to_numpy().astype(np.int64)
+
+
+def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
+    """Say so when predictions are of images that the classifier was trained on."""
+    split = _split(weights)
+    if split is None:
+        return
+    rows = split[(split["role"] == "train") & ((split["members"] > 1) | (split["fold"] > 0))]
+    known = int(manifest["image_id"].isin(set(rows["image_id"])).sum())
+    if known:
+        log.warning(
+            "%d of %d images were trained on by this classifier: their probabilities are too "
+            "good to judge it by (--part test, or --members out-of-fold)",
+            known,
+            len(manifest),
+        )
+
+
+def report_failures(table: pd.DataFrame, max_failed: int) -> int:
+    """Log the images without a probability; return 1 when there are more than `max_failed`."""
+    failed = table[table["malignant"].isna()]
+    for image_id, reason in zip(failed["image_id"][:5], failed["reason"][:5], strict=True):
+        log.warning("%s: %s", image_id, reason)
+    if len(failed):
+        log.warning("%d of %d images could not be read", len(failed), len(table))
+    return int(len(failed) > max_failed)
+
+
+def _split(weights: Path | None) -> pd.DataFrame | None:
+    from lesioncore.splits import read_split
+
+    path = None if weights is None else weights / "split.csv"
+    return read_split(path) if path is not None and path.is_file() else None

@@ -1,0 +1,275 @@
+"""From images to probabilities: one image at a time, or a whole manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clsstage.dataset import LesionDataset
+from clsstage.masks import TRUSTED, MaskChoices, choose_masks
+from clsstage.members import Member, read_members
+from lesioncore.cache.entry import MaskEntry
+from lesioncore.devices import choose_device, choose_precision, choose_workers
+from lesioncore.errors import LesionError
+from lesioncore.loading import make_loader
+from lesioncore.progress import track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lesioncore.cache import MaskCache
+
+COLUMNS = ("image_id", "malignant", "mask_status", "focus", "model", "reason")
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """What a classifier says of one image.
+
+    Attributes
+    ----------
+    malignant : float
+        Probability, 0 to 1, at the prevalence of the training archive. Never a diagnosis.
+    crop : (S, S, 3) uint8 RGB
+        What the network saw.
+    focus : str
+        How it was focused; "full" where the mask could not be used.
+    mask_status : str
+        ok, edited, empty, failed, distrusted, or none.
+    reason : str
+        Why the mask was not used; empty where it was.
+    missing : tuple of str
+        Metadata that the classifier knows how to use and did not get.
+    """
+
+    malignant: float
+    crop: NDArray[np.uint8]
+    focus: str
+    mask_status: str
+    reason: str
+    missing: tuple[str, ...]
+
+
+class LesionClassifier:
+    """A trained classifier: the mean of its members' probabilities.
+
+    Make one with `LesionClassifier.load(path)`.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], name: str, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        if not members:
+            raise LesionError("a classifier without members", wanted="one or more")
+        self.members = list(members)
+        self.name = name
+        self.device = device
+        self.precision = precision
+        for member in self.members:
+            member.network.to(device).eval()
+
+    @classmethod
+    def load(
+        cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto"
+    ) -> LesionClassifier:
+        """Return the classifier of a run folder, of a folder or file of weights, or that ships.
+
+        Raises
+        ------
+        LesionError
+            No classifier there, or an unfinished run.
+        """
+        chosen = choose_device(device)
+        name, members = read_members(path)
+        return cls(members, name, chosen, choose_precision(precision, chosen))
+
+    @property
+    def policy(self) -> str:
+        """What it calls malignant."""
+        return self.members[0].policy
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether it looks at masks."""
+        return self.members[0].view.names.needs_mask
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """The metadata that it uses."""
+        return tuple(dict.fromkeys(c for m in self.members for c in m.encoder.columns))
+
+    def predict(
+        self,
+        image: NDArray[np.uint8],
+        mask: MaskEntry | None = None,
+        *,
+        age: float | None = None,
+        sex: str | None = None,
+        site: str | None = None,
+        views: int = 1,
+        **measurements: float | str | None,
+    ) -> ClassPrediction:
+        """Return the probability of one image.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8 RGB
+        mask : MaskEntry, optional
+            From a segmenter, of this very image; without it the full image is seen.
+        age : float, optional
+            Years.
+        sex, site : str, optional
+            In the words of `lesioncore.sites`, or those people use ("back", "f").
+        views : int
+            Flips and transposes averaged, 1 to 8.
+        **measurements
+            Other columns the classifier was trained on, such as `diameter_mm`.
+
+        Raises
+        ------
+        LesionError
+            A measurement the classifier does not know, or a mask of another size.
+        """
+        from lesioncore.sites import harmonise_sex, harmonise_site
+
+        unknown = [n for n in measurements if n not in self.metadata_columns]
+        if unknown:
+            raise LesionError(
+                f"the classifier {self.name!r} does not use {', '.join(unknown)}",
+                wanted=f"some of: {', '.join(self.metadata_columns) or 'no metadata at all'}",
+            )
+        row: dict[str, Any] = {"age": age, "sex": None, "site": None, **measurements}
+        row |= {"sex": harmonise_sex(sex), "site": harmonise_site(site)}
+        view = self.members[0].view
+        status, reason = "none", "no mask was given"
+        if mask is not None:
+            status, reason = self.members[0].trust.judge(mask)
+        used = mask if status in TRUSTED and view.names.needs_mask else None
+        picture = view.picture(image, used)
+        tensor = torch.from_numpy(view.tensor(picture))[None].to(self.device)
+        chances = []
+        for member in self.members:
+            code = torch.from_numpy(member.encoder.transform_row(row))[None].to(self.device)
+            with self._arithmetic():
+                chances.append(float(member.probabilities(tensor, code, views)[0]))
+        return ClassPrediction(
+            malignant=float(np.mean(chances)),
+            crop=picture[..., :3],
+            focus=view.focus if used is not None or not view.names.needs_mask else "full",
+            mask_status=status,
+            reason=reason if used is None and view.names.needs_mask else "",
+            missing=tuple(n for n in self.metadata_columns if _is_missing(row.get(n))),
+        )
+
+    def predict_table(
+        self,
+        manifest: pd.DataFrame,
+        cache: MaskCache | None = None,
+        *,
+        member_of: NDArray[np.int64] | None = None,
+        views: int = 1,
+        batch_size: int = 64,
+        workers: int = -1,
+    ) -> pd.DataFrame:
+        """Return the predictions of every row of a manifest, in its order.
+
+        Parameters
+        ----------
+        manifest : DataFrame
+            See `lesioncore.records`.
+        cache : MaskCache, optional
+            Masks of these images; what it lacks is seen whole.
+        member_of : (n,) int, optional
+            Which member predicts each row; -1 for the mean of all.
+        views, batch_size, workers : int
+
+        Returns
+        -------
+        DataFrame
+            Columns `image_id, malignant, mask_status, focus, model, reason`. An image that could
+            not be read has no probability, the mask_status `unread`, and a reason.
+        """
+        import pandas as pd
+
+        ids = manifest["image_id"].tolist()
+        view = self.members[0].view
+        choices = choose_masks(cache, ids, self.members[0].trust)
+        if not view.names.needs_mask:
+            choices = MaskChoices(choices.status, [""] * len(ids))
+        assigned = np.full(len(ids), -1) if member_of is None else np.asarray(member_of)
+        chance = np.full(len(ids), np.nan)
+        unread = np.full(len(ids), "", object)
+        for number in np.unique(assigned):
+            rows = np.flatnonzero(assigned == number)
+            chosen = self.members if number < 0 else [self._member(int(number))]
+            part = manifest.iloc[rows]
+            dataset = LesionDataset(
+                part["image_id"].tolist(),
+                part["image"].tolist(),
+                np.hstack([member.encoder.transform(part) for member in chosen]),
+                view,
+                cache,
+                MaskChoices([choices.status[r] for r in rows], [choices.reason[r] for r in rows]),
+                keep_failures=True,
+            )
+            found, why = self._predict(chosen, dataset, views, batch_size, workers)
+            chance[rows], unread[rows] = found, why
+        focused = choices.used if view.names.needs_mask else np.ones(len(ids), bool)
+        failed = unread != ""
+        return pd.DataFrame(
+            {
+                "image_id": ids,
+                "malignant": chance,
+                "mask_status": np.where(failed, "unread", np.array(choices.status, object)),
+                "focus": np.where(failed, "none", np.where(focused, view.focus, "full")),
+                "model": [self.name if n < 0 else f"{self.name}/member-{n}" for n in assigned],
+                "reason": np.where(failed, unread, np.array(choices.reason, object)),
+            }
+        )
+
+    def _member(self, number: int) -> Member:
+        return next(member for member in self.members if member.number == number)
+
+    def _predict(
+        self,
+        members: Sequence[Member],
+        dataset: LesionDataset,
+        views: int,
+        batch_size: int,
+        workers: int,
+    ) -> tuple[NDArray[np.float64], list[str]]:
+        """Return the mean probability of each item, and why it has none."""
+        widths = [member.encoder.width for member in members]
+        chance = np.full(len(dataset), np.nan)
+        reasons = [""] * len(dataset)
+        # Starting processes costs more than a few images take.
+        processes = choose_workers(workers) if len(dataset) > 4 * batch_size else 0
+        loader = make_loader(dataset, batch_size, workers=processes)
+        for batch in track(loader, "classifying", total=len(loader)):
+            images = batch["image"].to(self.device, non_blocking=True)
+            codes = batch["metadata"].to(self.device, non_blocking=True).split(widths, dim=1)
+            with self._arithmetic():
+                found = [
+                    member.probabilities(images, code, views)
+                    for member, code in zip(members, codes, strict=True)
+                ]
+            rows = batch["row"].numpy()
+            chance[rows] = torch.stack(found).double().mean(0).numpy()
+            for row, reason in zip(rows.tolist(), batch["reason"], strict=True):
+                if reason:
+                    reasons[row], chance[row] = reason, np.nan
+        return chance, reasons
+
+    def _arithmetic(self) -> torch.autocast:
+        kind = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, kind, enabled=self.precision != "fp32")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value
