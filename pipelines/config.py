@@ -49,8 +49,15 @@ def stage_section(name: str, source: type, leave_out: Collection[str] = _SHARED)
     )
 
 
-SegmentationOptions = stage_section("SegmentationOptions", SegmenterTraining)
-ClassificationOptions = stage_section("ClassificationOptions", ClassifierTraining)
+# A name that only mypy takes for true: jsonargparse looks into TYPE_CHECKING blocks, and would
+# believe what stands here.
+MYPY = False
+if MYPY:
+    SegmentationOptions = Any
+    ClassificationOptions = Any
+else:
+    SegmentationOptions = stage_section("SegmentationOptions", SegmenterTraining)
+    ClassificationOptions = stage_section("ClassificationOptions", ClassifierTraining)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +80,8 @@ class RunConfig(DataOptions, ComputeOptions):
     out: Path
     test_list: str = "auto"
     seed: int = 0
-    segmentation: SegmentationOptions = field(  # type: ignore[valid-type]
-        default_factory=SegmentationOptions
-    )
-    classification: ClassificationOptions = field(  # type: ignore[valid-type]
-        default_factory=ClassificationOptions
-    )
+    segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
+    classification: ClassificationOptions = field(default_factory=ClassificationOptions)
     resamples: int = 1000
     tiles: int = 24
     max_failed: int = 0

@@ -191,7 +191,7 @@ def _room(out: Path) -> Iterator[Finding]:
     folder = nearest_folder(out)
     free = shutil.disk_usage(folder).free / 2**30
     enough = free >= _ENOUGH_DISK_GIB
-    yield Finding(section, "disk", "ok" if enough else "missing", f"{free:.1f} GiB free in {folder}",
+    yield Finding(section, "disk", "ok" if enough else "missing", f"{free:.1f} GiB in {folder}",
                   "" if enough else f"free {_ENOUGH_DISK_GIB:.0f} GiB or choose --out")  # fmt: skip
     writable = os.access(folder, os.W_OK)
     if not writable:

@@ -75,8 +75,8 @@ def image_table(paths: RunPaths, data: RunData, part: str) -> pd.DataFrame:
     roles = split["role"].reindex(ids).to_numpy(object)
     roles = np.where(ids.isin(data.test), "test", np.where(_null(roles), "train", roles))
     if part == "validation":
-        held = (split["members"] > 1) | (split["fold"] == 0)
-        held = held.reindex(ids).fillna(False).to_numpy(bool)
+        seen_by_none = (split["members"] > 1) | (split["fold"] == 0)
+        held = seen_by_none.reindex(ids).fillna(False).to_numpy(bool)
         roles = np.where((roles == "train") & held, "validation", roles)
     images["part"] = roles
     images["label"] = data.labels

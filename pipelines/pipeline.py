@@ -126,7 +126,7 @@ class LesionPipeline:
         sex: str | None = None,
         site: str | None = None,
         image_id: str | None = None,
-        **measurements: float | str | None,
+        **measurements: Any,
     ) -> PipelineResult:
         """Return mask, crop and probability of one photograph.
 

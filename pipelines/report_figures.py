@@ -20,6 +20,12 @@ _VARIABLES = {
     ACCENT: "--accent", SECOND: "--second", PAPER: "--paper",
 }  # fmt: skip
 
+# Ids that matplotlib numbers in every figure alike: a page may hold each id only once.
+_USELESS_IDS = (
+    r' id="(?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend'
+    r'|LineCollection|FillBetweenPolyCollection|PolyCollection)[^"]*"'
+)
+
 Array = NDArray[np.float64]
 
 
@@ -31,7 +37,9 @@ def dice_histogram(dice: Array) -> str:
     dice : ndarray of shape (n,), float64 in [0, 1]
     """
     figure, axes = _figure("dice", 6.4, 2.7)
-    axes.hist(dice, bins=np.linspace(0, 1, 41), color=ACCENT, edgecolor=PAPER, linewidth=0.6)
+    axes.hist(
+        dice, bins=np.linspace(0, 1, 41).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.6
+    )
     median = float(np.median(dice))
     axes.axvline(median, color=SECOND, linewidth=1.6)
     axes.annotate(
@@ -100,7 +108,9 @@ def calibration_figure(
         axes.annotate(f"{count}", (x, y), (5, -10), textcoords="offset points", color=QUIET,
                       fontsize=8.5)  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction malignant")
-    below.hist(scores, bins=np.linspace(0, 1, 31), color=ACCENT, edgecolor=PAPER, linewidth=0.5)
+    below.hist(
+        scores, bins=np.linspace(0, 1, 31).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.5
+    )
     below.set(xlabel="predicted probability of malignancy", ylabel="images")
     points = "; ".join(
         f"{x:.2f} predicted, {y:.2f} observed, n={count}"
@@ -171,17 +181,16 @@ def _svg(figure: Figure, name: str, description: str) -> str:
 
     stream = io.StringIO()
     # Text stays text, so that it takes the page's font, can be found and is read aloud.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend|'
-                 r'LineCollection|FillBetweenPolyCollection|PolyCollection)[^"]*"', "", svg)  # fmt: skip
+    svg = re.sub(_USELESS_IDS, "", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     label = html.escape(description, quote=True)
-    return re.sub(r'<svg (.*?)width="[\d.]+pt"', rf'<svg role="img" aria-label="{label}" \1',
-                  re.sub(r' height="[\d.]+pt"', "", svg, count=1), count=1, flags=re.DOTALL)  # fmt: skip
+    # Without a size of its own it fills the column it stands in.
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

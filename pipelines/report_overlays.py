@@ -1,4 +1,4 @@
-"""The pictures of the report: the worst masks, typical ones, and the malignant lesions it missed."""
+"""The pictures of the report: the worst masks, typical ones, and missed malignant lesions."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def stage_configs(
     from clsstage.config import TrainConfig as ClassifierTraining
     from segstage.config import TrainConfig as SegmenterTraining
 
-    shared = {
+    shared: dict[str, Any] = {
         "dataset": config.dataset, "root": config.root, "columns": config.columns, "n": config.n,
         "limit": config.limit, "device": config.device, "precision": config.precision,
         "workers": config.workers, "seed": config.seed, "test_list": config.test_list,
