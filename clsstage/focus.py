@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsstage.focus_names import FOCUS_MODES, FocusNames, parse_focus
-from lesioncore.geometry import Box, crop_with_padding, dilate_box
+from lesioncore.geometry import Box, dilate_box
 
 __all__ = [
     "FOCUS_MODES",
@@ -87,10 +87,12 @@ def apply_focus(
     if soft is None or box is None or not names.needs_mask:
         seen = _scale(image, size)
         return _with_channel(seen, None) if names.mask_channel else seen
-    frame = focus_box(box, image.shape[:2], names.frame, margin=margin, shift=shift)
+    frame = focus_box(
+        box, (image.shape[0], image.shape[1]), names.frame, margin=margin, shift=shift
+    )
     if names.frame != "full":
-        image = cast(Image, crop_with_padding(image, frame, "reflect"))
-        soft = cast(Image, crop_with_padding(soft, frame, "constant"))
+        y0, x0, y1, x1 = frame
+        image, soft = image[y0:y1, x0:x1], soft[y0:y1, x0:x1]
     seen = _scale(image, size)
     if names.background is None and not names.mask_channel:
         return seen
@@ -133,14 +135,27 @@ def focus_box(
     Returns
     -------
     (y0, x0, y1, x1)
-        Half-open. Squares are moved into the image where they fit; what still lies outside is
-        to be filled by reflection.
+        Half-open, within the image, around the whole lesion unless `shift` cuts it. A square
+        where it fits. The margin gives way before the square would leave the image, and only a
+        lesion longer than the image's short side gives a rectangle: mirrored borders would show
+        the network lesions that are not there.
     """
+    height, width = shape
     if frame == "full":
-        return 0, 0, *shape
-    y0, x0, y1, x1 = dilate_box(box, margin if frame == "dilated_crop" else 0.0, shape, square=True)
-    down, right = round(shift[0] * (y1 - y0)), round(shift[1] * (x1 - x0))
-    return y0 + down, x0 + right, y1 + down, x1 + right
+        return 0, 0, height, width
+    longer = max(box[2] - box[0], box[3] - box[1])
+    room = (max(longer, min(height, width)) / longer - 1.0) / 2.0
+    wanted = margin if frame == "dilated_crop" else 0.0
+    y0, x0, y1, x1 = dilate_box(box, min(wanted, room), shape, square=True)
+    top, bottom = _moved_inside(y0, y1, shift[0], height)
+    left, right = _moved_inside(x0, x1, shift[1], width)
+    return top, left, bottom, right
+
+
+def _moved_inside(low: int, high: int, shift: float, size: int) -> tuple[int, int]:
+    length = min(high - low, size)
+    start = min(max(0, low + round(shift * (high - low))), size - length)
+    return start, start + length
 
 
 def treat_background(
