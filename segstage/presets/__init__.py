@@ -1,0 +1,1 @@
+"""Configs for `segstage train --preset NAME`, one YAML file each; any flag wins over them."""

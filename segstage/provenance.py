@@ -1,0 +1,139 @@
+"""Which member of a run saw which image: out-of-fold masks depend on it.
+
+A run keeps ``provenance.csv``: the split with each image's content hash, patient and lesion. An
+image of any archive is recognised as seen by its id, its bytes, its lesion or its patient.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesioncore.errors import LesionError
+from lesioncore.files import PathLike, read_table, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "provenance.csv"
+KEYS = ("image_id", "image_sha256", "patient_id", "lesion_id")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Who segments an image.
+
+    Attributes
+    ----------
+    members : tuple of int
+        Their probabilities are averaged.
+    label : str
+        For the cache: "0", "1", ... or "mean".
+    in_sample : bool
+        Every member that could be asked learned from the image or its group.
+    group : str
+        The run's group that the image belongs to; empty when the run never met it.
+    """
+
+    members: tuple[int, ...]
+    label: str
+    in_sample: bool
+    group: str = ""
+
+
+class Provenance:
+    """What the members of a run were trained on.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        Columns `image_id`, `group`, `fold`, `role`, `image_sha256`, `patient_id`, `lesion_id`. None
+        when there is no record: every image is then taken for unseen.
+    members : int
+        How many members the run has.
+    """
+
+    def __init__(self, table: pd.DataFrame | None, members: int) -> None:
+        self.members = members
+        self.known = table is not None
+        self._group_of: dict[str, dict[str, str]] = {key: {} for key in KEYS}
+        self._also: dict[str, set[str]] = defaultdict(set)
+        self._seen_by: dict[str, set[int]] = defaultdict(set)
+        self.roles: dict[str, str] = {}
+        self.folds: dict[str, int] = {}
+        if table is not None:
+            self._read(table)
+
+    def _read(self, table: pd.DataFrame) -> None:
+        groups = table["group"].astype(str).tolist()
+        ids = table["image_id"].astype(str).tolist()
+        roles, folds = table["role"].tolist(), table["fold"].astype(int).tolist()
+        self.roles = dict(zip(ids, roles, strict=True))
+        self.folds = dict(zip(ids, folds, strict=True))
+        for group, role, fold in zip(groups, roles, folds, strict=True):
+            if role == "train":
+                # With a single split fold 0 validates and fold 1 trains: the same rule as for folds.
+                self._seen_by[group] |= {k for k in range(self.members) if k != fold}
+        for key in KEYS:
+            for value, group in zip(table[key].tolist(), groups, strict=True):
+                if isinstance(value, str) and value:
+                    first = self._group_of[key].setdefault(value, group)
+                    if first != group:  # possible in splits made by hand only
+                        self._also[first].add(group)
+
+    def assign(
+        self, image_id: str, image_sha256: str = "", patient_id: Any = None, lesion_id: Any = None
+    ) -> Assignment:
+        """Return who segments an image: the member that did not see its group, else the mean.
+
+        Parameters
+        ----------
+        image_id, image_sha256 : str
+        patient_id, lesion_id : str or null
+        """
+        groups: set[str] = set()
+        for key, value in zip(KEYS, (image_id, image_sha256, patient_id, lesion_id), strict=True):
+            if isinstance(value, str) and value in self._group_of[key]:
+                first = self._group_of[key][value]
+                groups |= {first} | self._also.get(first, set())
+        seen = set().union(*(self._seen_by.get(group, set()) for group in groups))
+        group = min(groups) if groups else ""
+        everyone = tuple(range(self.members))
+        free = [k for k in everyone if k not in seen]
+        if seen and free:
+            return Assignment((free[0],), str(free[0]), False, group)
+        label = "mean" if self.members > 1 else "0"
+        return Assignment(everyone, label, bool(seen), group)
+
+
+def provenance_table(
+    split: pd.DataFrame, manifest: pd.DataFrame, digests: dict[str, str]
+) -> pd.DataFrame:
+    """Return the table of a `Provenance` from a split, its manifest and the images' hashes."""
+    facts = manifest.set_index(manifest["image_id"].astype(str))[["patient_id", "lesion_id"]]
+    table = split.copy()
+    ids = table["image_id"].astype(str)
+    table["image_sha256"] = ids.map(digests).fillna("")
+    for key in ("patient_id", "lesion_id"):
+        table[key] = facts[key].reindex(ids).to_numpy()
+    return table
+
+
+def write_provenance(folder: PathLike, table: pd.DataFrame) -> None:
+    """Write ``provenance.csv``."""
+    write_table(Path(folder) / FILE, table)
+
+
+def read_provenance(folder: PathLike) -> pd.DataFrame | None:
+    """Return ``provenance.csv`` of a run or weights folder, or None where there is none."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    text = dict.fromkeys((*KEYS, "group", "role"), str)
+    table = read_table(path, dtype=text, keep_default_na=True)
+    missing = {*text, "fold"} - set(table.columns)
+    if missing:
+        raise LesionError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+    return table

@@ -1,0 +1,257 @@
+"""`segstage train`: a run folder with one segmenter, or with one for each fold."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lesioncore.config import FitOptions
+from lesioncore.devices import choose_workers
+from lesioncore.errors import LesionError
+from lesioncore.files import read_table, sha256_file, write_json, write_table, write_text
+from lesioncore.loading import EpochSampler, make_loader
+from lesioncore.metrics import bootstrap, mean
+from lesioncore.progress import log
+from lesioncore.readers import load_manifest
+from lesioncore.runs import Run
+from lesioncore.splits import check_split, make_split, member_ids, read_split, write_split
+from lesioncore.training import fit, forget_checkpoints
+from lesioncore.transforms import segmentation_eval, segmentation_train
+from segstage.config import TrainConfig
+from segstage.dataset import SegmentationDataset
+from segstage.inspection import Inspected, inspect, with_masks
+from segstage.models._registry import Segmenter, create_segmenter
+from segstage.postprocess import PostProcessing
+from segstage.predictor import KIND, LesionSegmenter
+from segstage.provenance import FILE as PROVENANCE
+from segstage.provenance import provenance_table, write_provenance
+from segstage.scoring import MASK_METRICS, score_images
+from segstage.summary import summary
+from segstage.task import MONITOR, SegmentationTask
+from weights.card import WeightCard
+from weights.store import CARD, read_card, save_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUT_OF_FOLD = "oof.csv"
+
+
+def train(config: TrainConfig) -> int:
+    """Train every member of the run that is not trained yet; return 0.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The same config on the same `out` goes on with a run that was killed.
+
+    Raises
+    ------
+    LesionError
+        Images without masks, unreadable or of another size than their mask; a split that leaks;
+        another run in `out`.
+    """
+    run = Run.open(config.out, "segstage", config)
+    if run.complete:
+        log.info("nothing to do: %s is complete", run.folder)
+        return 0
+    manifest = load_manifest(config, seed=config.seed)
+    manifest, split = _prepare(run, manifest, config)
+    members = config.folds
+    for number in range(members):
+        if (run.folder / f"member-{number}" / OUT_OF_FOLD).is_file():
+            log.info("member %d of %d: there already", number, members)
+            continue
+        _train_member(run, number, manifest, split, config)
+    _finish(run, split, config)
+    return 0
+
+
+def _prepare(
+    run: Run, manifest: pd.DataFrame, config: TrainConfig
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the usable rows and their split: those of the run, or new ones."""
+    if run.path("split.csv").is_file() and run.path(PROVENANCE).is_file():
+        split = read_split(run.path("split.csv"))
+        manifest = manifest[manifest["image_id"].astype(str).isin(set(split["image_id"]))]
+        manifest = manifest.reset_index(drop=True)
+        check_split(split, manifest)
+        return manifest, split
+    from lesioncore.holdout import test_ids
+    from lesioncore.splits import assign_groups
+
+    seen = inspect(
+        with_masks(manifest, config.max_failed),
+        workers=config.workers,
+        max_failed=config.max_failed,
+    )
+    manifest = seen.manifest
+    pairs = duplicate_pairs(seen, near=config.near_duplicates)
+    held = test_ids(manifest, config.dataset, config.test_list)
+    split = make_split(
+        manifest,
+        folds=config.folds,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        test_ids=held,
+        groups=assign_groups(manifest, pairs),
+    )
+    check_split(split, manifest, pairs)
+    write_split(run.path("split.csv"), split)
+    write_provenance(run.folder, provenance_table(split, manifest, seen.digests))
+    counts = split["role"].value_counts().to_dict()
+    log.info(
+        "%d images: %s; %d groups, %d duplicate pairs joined",
+        len(split),
+        ", ".join(f"{count} {role}" for role, count in counts.items()),
+        split["group"].nunique(),
+        len(pairs),
+    )
+    return manifest, split
+
+
+def duplicate_pairs(seen: Inspected, *, near: bool) -> list[tuple[str, str]]:
+    """Return pairs of image ids that show the same picture: the same bytes, or nearly the same."""
+    first: dict[str, str] = {}
+    pairs = []
+    for image_id, digest in seen.digests.items():
+        other = first.setdefault(digest, image_id)
+        if other != image_id:
+            pairs.append((other, image_id))
+    if near:
+        from lesioncore.duplicates import near_duplicates
+
+        ids = seen.manifest["image_id"].astype(str).tolist()
+        pairs += [(ids[a], ids[b]) for a, b in near_duplicates(seen.greys)]
+    return pairs
+
+
+def _train_member(
+    run: Run, number: int, manifest: pd.DataFrame, split: pd.DataFrame, config: TrainConfig
+) -> None:
+    folder = run.member(number)
+    train_ids, val_ids = member_ids(split, number)
+    rows = manifest.set_index(manifest["image_id"].astype(str))
+    log.info(
+        "member %d of %d: %d images to learn from, %d to validate on",
+        number,
+        config.folds,
+        len(train_ids),
+        len(val_ids),
+    )
+    if not (folder / CARD).is_file():
+        torch.manual_seed(config.seed + number)
+        segmenter = new_segmenter(config)
+        task = SegmentationTask(segmenter, config)
+        loaders = _loaders(rows.loc[train_ids], rows.loc[val_ids], config, number)
+        fit(task, *loaders, folder=folder, options=_options(config), monitor=MONITOR)
+        card = member_card(task.segmenter, config, number, len(train_ids))
+        save_weights(folder, task.segmenter.state_dict(), card)
+    member = LesionSegmenter.load(folder, config.device, config.precision)
+    scores = score_images(
+        member,
+        rows.loc[val_ids].reset_index(drop=True),
+        groups=split.set_index("image_id")["group"],
+        workers=config.workers,
+        description=f"scoring member {number}",
+    )
+    scores["member"] = str(number)
+    # The last file of a member: with it the member is done.
+    write_table(folder / OUT_OF_FOLD, scores)
+    forget_checkpoints(folder)
+
+
+def _options(config: TrainConfig) -> FitOptions:
+    return config
+
+
+def new_segmenter(config: TrainConfig) -> Segmenter:
+    """Return the untrained segmenter that a config describes."""
+    options: dict[str, Any] = {
+        "encoder": config.encoder,
+        "encoder_weights": config.encoder_weights,
+    }
+    if config.decoder_channels:
+        options["decoder_channels"] = config.decoder_channels
+    return create_segmenter(config.arch, **options)
+
+
+def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: int) -> WeightCard:
+    """Return the card of a trained member."""
+    post = PostProcessing(
+        threshold=config.threshold,
+        largest_component=config.largest_component,
+        fill_holes=config.fill_holes,
+        min_area=config.min_area,
+    )
+    return WeightCard(
+        name=f"{config.arch} {config.encoder}, member {number} of {config.folds}",
+        kind=KIND,
+        architecture=segmenter.architecture,
+        preprocessing={
+            "size": config.size,
+            "resize": "stretch; area down, linear up",
+            **segmenter.normalisation,
+        },
+        postprocessing=post.to_dict(),
+        training_data=f"{images} images of {config.dataset}; its test list "
+        f"({config.test_list}) was held back; first weights: {segmenter.origin['source']}",
+        limits="Masks of single lesions on photographs like those it was trained on. A research "
+        "tool, never a diagnosis.",
+    )
+
+
+def _loaders(
+    train_rows: pd.DataFrame, val_rows: pd.DataFrame, config: TrainConfig, number: int
+) -> tuple[Any, Any]:
+    seed = config.seed + number
+    workers = choose_workers(config.workers)
+    learn = SegmentationDataset(
+        train_rows, segmentation_train(config.size, config.augment, seed=seed)
+    )
+    check = SegmentationDataset(val_rows, segmentation_eval(config.size))
+    batch = min(config.batch_size, len(learn))
+    return (
+        make_loader(
+            learn,
+            batch,
+            sampler=EpochSampler.shuffled(len(learn), seed),
+            workers=workers,
+            # A last batch of one image would ruin the statistics of batch normalisation.
+            drop_last=len(learn) > batch,
+        ),
+        make_loader(check, max(batch, 32), workers=workers),
+    )
+
+
+def _finish(run: Run, split: pd.DataFrame, config: TrainConfig) -> None:
+    """Join the members' scores, write metrics.json and summary.md, mark the run complete."""
+    import pandas as pd
+
+    parts = [
+        read_table(run.member(number) / OUT_OF_FOLD, dtype={"image_id": str, "group": str})
+        for number in range(config.folds)
+    ]
+    scores = pd.concat(parts, ignore_index=True)
+    write_table(run.path(OUT_OF_FOLD), scores)
+    good = scores[scores["dice"].notna()]
+    if good.empty:
+        raise LesionError("no validation image could be scored", wanted="at least one")
+    intervals = {
+        name: bootstrap(mean, good[name], groups=good["group"], seed=config.seed)
+        for name in MASK_METRICS
+    }
+    cards = [read_card(run.member(number)) for number in range(config.folds)]
+    record = {
+        "n": len(good),
+        "set": "validation images, each scored by the member that did not see its group",
+        **{name: interval.to_dict() for name, interval in intervals.items()},
+    }
+    write_json(run.path("metrics.json"), record)
+    write_text(run.path("summary.md"), summary(run.folder, config, split, intervals, cards))
+    for name, interval in intervals.items():
+        if not math.isnan(interval.value):
+            log.info("validation %s %s (%d images)", name, interval, len(good))
+    run.finish(members=config.folds, split_sha256=sha256_file(run.path("split.csv")))
