@@ -69,14 +69,14 @@ def add_artefacts(image: Field, artefacts: Artefacts, field_mm: float) -> Field:
 
     Parameters
     ----------
-    image : (size, size, 3) float32
-        Linear RGB, about 0 to 1.
+    image : (3, size, size) float32
+        Linear RGB, about 0 to 1; channels first, as NumPy is slow along short last axes.
     artefacts : Artefacts
     field_mm : float
         Width of the picture: ruler marks stand a millimetre apart.
     """
     rng = np.random.default_rng([artefacts.seed, 3])
-    size = image.shape[0]
+    size = image.shape[1]
     if artefacts.ink:
         image = _ink(image, rng, size)
     if artefacts.hairs or artefacts.stubble:
@@ -121,8 +121,7 @@ def _polyline(
 
 
 def _blend(image: Field, alpha: Field, colour: npt.NDArray[np.float32]) -> Field:
-    a = alpha[..., None]
-    return image + a * (colour - image)
+    return image + alpha * (colour[:, None, None] - image)
 
 
 def _hair(image: Field, artefacts: Artefacts, rng: np.random.Generator, size: int) -> Field:
@@ -134,21 +133,22 @@ def _hair(image: Field, artefacts: Artefacts, rng: np.random.Generator, size: in
     t = np.linspace(0.0, 1.0, 14)[:, None]
     for number in range(artefacts.hairs + artefacts.stubble):
         short = number >= artefacts.hairs
-        length = rng.uniform(0.04, 0.1) if short else rng.uniform(0.25, 1.1)
+        length = rng.uniform(0.04, 0.1) if short else rng.uniform(0.3, 1.3)
         angle = common + rng.normal(0, spread) + (math.pi if rng.random() < 0.5 else 0.0)
-        start = rng.uniform(-0.1, 1.1, 2)
+        start = rng.uniform(-0.2, 1.2, 2)
         heading = np.array([math.cos(angle), math.sin(angle)])
         normal = np.array([-heading[1], heading[0]])
-        bow = rng.normal(0, 0.22 * curl) * length
-        swing = rng.normal(0, 0.06 * curl) * length
+        bow = rng.normal(0, 0.1 if short else 0.22 * curl) * length
+        swing = 0.0 if short else rng.normal(0, 0.06 * curl) * length
         points = start + t * length * heading
         points = points + normal * (4 * bow * t * (1 - t) + swing * np.sin(6.3 * t))
         thick = unit if short or rng.random() < 0.45 else 2 * unit
-        value = int(rng.integers(150, 245))
-        _polyline(canvas, points, value, thick)
-        # The tip is thinner than the root.
+        value = int(rng.integers(170, 255))
+        # Thick at the root, thin at the tip.
+        _polyline(canvas, points, int(0.8 * value), unit)
+        _polyline(canvas, points[: int(rng.integers(7, 13))], value, thick)
         _polyline(shade, points + 0.006, 110, 2 * unit)
-    image = image * (1.0 - 0.3 * cv2.GaussianBlur(_down(shade, size), (3, 3), 0))[..., None]
+    image = image * (1.0 - 0.3 * cv2.GaussianBlur(_down(shade, size), (3, 3), 0))
     tones = np.array(
         [[0.012, 0.009, 0.008], [0.03, 0.016, 0.009], [0.1, 0.055, 0.025], [0.25, 0.22, 0.2]],
         np.float32,
@@ -206,8 +206,8 @@ def _bubbles(image: Field, rng: np.random.Generator, size: int) -> Field:
         axes = (inner * 7 // 10 // 16, inner * 7 // 10 // 16)
         spot = (centre[0] // 16, centre[1] // 16)
         cv2.ellipse(light, spot, axes, 0, 200, 260, 235, unit, cv2.LINE_AA)
-    image = image * (1.0 - 0.5 * _down(dark, size))[..., None]
-    return image + (0.75 * _down(light, size))[..., None] * (1.0 - image)
+    image = image * (1.0 - 0.5 * _down(dark, size))
+    return image + (0.75 * _down(light, size)) * (1.0 - image)
 
 
 def _specular(image: Field, count: int, rng: np.random.Generator, size: int) -> Field:
@@ -230,7 +230,7 @@ def _specular(image: Field, count: int, rng: np.random.Generator, size: int) -> 
         )
     spots = _down(canvas, size)
     glow = cv2.GaussianBlur(spots, (0, 0), size / 90)
-    return image + np.minimum(spots * 0.95 + glow * 0.5, 1.0)[..., None] * (1.05 - image)
+    return image + np.minimum(spots * 0.95 + glow * 0.5, 1.0) * (np.float32(1.05) - image)
 
 
 def _ink(image: Field, rng: np.random.Generator, size: int) -> Field:

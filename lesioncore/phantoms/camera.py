@@ -49,7 +49,7 @@ class Camera:
 
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draw a camera: most are well set, a few blurred, cold or pink."""
-    warm, pink = rng.normal(0, 0.05), rng.normal(0, 0.03)
+    warm, pink = rng.normal(0, 0.06), rng.normal(0.01, 0.045)
     return Camera(
         gains=(math.exp(warm + pink), math.exp(-pink), math.exp(-warm + 0.5 * pink)),
         exposure=math.exp(rng.normal(0.12, 0.14)),
@@ -68,34 +68,45 @@ def expose(light: Field, camera: Camera) -> npt.NDArray[np.uint8]:
 
     Parameters
     ----------
-    light : (size, size, 3) float32
+    light : (3, size, size) float32
         Linear RGB, about 0 to 1.
 
     Returns
     -------
     (size, size, 3) uint8 RGB
     """
-    size = light.shape[0]
+    size = light.shape[1]
+    rng = np.random.default_rng([camera.seed, 5])
     line = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
-    lamp = 1.0 - 0.5 * camera.falloff * (line[:, None] ** 2 + line[None, :] ** 2)
-    lamp *= 1.0 + camera.tilt[0] * line[None, :] + camera.tilt[1] * line[:, None]
-    gains = np.array(camera.gains, np.float32) * np.float32(camera.exposure)
-    light = light * (lamp[..., None] * gains)
+    squares = np.square(line)
+    lamp = 1.0 - np.float32(0.5 * camera.falloff) * (squares[:, None] + squares[None, :])
+    lamp *= (
+        1.0
+        + np.float32(camera.tilt[0]) * line[None, :]
+        + np.float32(camera.tilt[1]) * line[:, None]
+    )
     sigma = camera.blur * size / 128
-    if sigma > 0.25:
-        light = np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), np.float32)
-    if abs(camera.saturation - 1) > 0.01:
-        grey = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-        light = grey[..., None] + camera.saturation * (light - grey[..., None])
-    codes = np.clip(light, 0.0, 1.2) * np.float32(4095 / 1.2)
-    grey_levels: Field = _curve(round(camera.contrast, 2)).take(codes.astype(np.int32))
-    if camera.noise > 0.1:
-        rng = np.random.default_rng([camera.seed, 5])
-        fine = rng.standard_normal((size, size, 1), dtype=np.float32)
-        colour = rng.standard_normal((size // 2, size // 2, 3), dtype=np.float32)
-        wide = cv2.resize(colour, (size, size), interpolation=cv2.INTER_LINEAR)
-        grey_levels = grey_levels + np.float32(camera.noise) * (0.8 * fine + 0.7 * wide)
-    return np.clip(grey_levels + 0.5, 0, 255).astype(np.uint8)
+    grey = 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2]
+    grey *= np.float32(1 - camera.saturation)
+    fine = rng.standard_normal((size, size), dtype=np.float32)
+    curve = _curve(round(camera.contrast, 2))
+    planes = []
+    for channel in range(3):
+        plane = light[channel] * np.float32(camera.saturation)
+        plane += grey
+        plane *= lamp
+        if sigma > 0.25:
+            plane = cv2.GaussianBlur(plane, (0, 0), sigma)
+        plane *= np.float32(camera.gains[channel] * camera.exposure * 4095 / 1.2)
+        np.clip(plane, 0.0, 4095.0, out=plane)
+        levels = curve.take(plane.astype(np.uint16))
+        # Cameras interpolate colour from half of their pixels, so its noise is coarser.
+        coarse = rng.standard_normal((size // 2, size // 2), dtype=np.float32)
+        wide = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+        levels += np.float32(0.8 * camera.noise) * fine
+        levels += np.float32(0.7 * camera.noise) * wide
+        planes.append(cv2.convertScaleAbs(np.maximum(levels, 0.0)))
+    return np.asarray(cv2.merge(planes), np.uint8)
 
 
 @lru_cache(maxsize=256)

@@ -99,7 +99,7 @@ def draw_lesion(
             p=[0.48, 0.30, 0.13, 0.04, 0.05],
         )
     )
-    weights = np.array([0.7, 1.6, 1.1, 0.9, 1.0, 0.9])
+    weights = np.array([0.8, 1.6, 1.2, 0.9, 0.75, 0.75])
     weights[COLOURS.index(ground)] = 0.0
     more = rng.choice(len(COLOURS), size=count - 1, replace=False, p=weights / weights.sum())
     return Lesion(
@@ -108,7 +108,7 @@ def draw_lesion(
         colours=(ground, *(COLOURS[int(index)] for index in more)),
         diameter_mm=float(np.clip(math.exp(rng.normal(math.log(5.8), 0.42)), 2.0, 22.0)),
         elongation=float(np.clip(rng.normal(0.8, 0.1), 0.5, 0.98)),
-        edge=float(np.clip(math.exp(rng.normal(math.log(0.12), 0.65)), 0.03, 0.4)),
+        edge=float(np.clip(math.exp(rng.normal(math.log(0.15), 0.6)), 0.03, 0.45)),
         pattern=pattern if pattern and rng.random() < 0.45 else _draw_pattern(rng, ground),
         depth=float(np.clip(rng.normal(0.45 + 0.55 * style, 0.2), 0.28, 1.4)),
         contrast=float(rng.beta(2.2, 1.6)),
@@ -144,9 +144,10 @@ def outline(
     # Warping the coordinates bends the whole outline, which sums of sines alone never do.
     bend = 0.05 + 0.16 * lesion.asymmetry + 0.05 * lesion.border
     bumps = max(3, round(0.9 / radius))
-    x = x + bend * value_noise(rng, size, bumps)
-    y = y + bend * value_noise(rng, size, bumps)
-    distance, turn = cv2.cartToPolar(x, y)
+    bent_x = x + bend * value_noise(rng, size, bumps)
+    bent_y = y + bend * value_noise(rng, size, bumps)
+    polar = cv2.cartToPolar(bent_x, bent_y)
+    distance, turn = np.asarray(polar[0], np.float32), np.asarray(polar[1], np.float32)
     table = _radial_table(lesion, rng)
     index = (turn * (len(table) / (2 * math.pi))).astype(np.int32)
     np.clip(index, 0, len(table) - 1, out=index)
@@ -154,7 +155,9 @@ def outline(
     # Ragged borders: noise that fades out toward the middle, so that it never makes holes.
     cells = int(np.clip(1.8 / radius, 6, 40))
     ragged = fractal_noise(rng, size, cells, octaves=4, gain=0.75)
-    strength = 0.025 + 0.15 * lesion.border**1.3
+    strength = 0.025 + 0.13 * lesion.border**1.3
+    if rng.random() < 0.15 + 0.35 * lesion.border:
+        ragged = ragged + _streaks(rng, turn, distance) * float(rng.uniform(0.4, 1.1))
     inside += ragged * (strength * smoothstep(0.75, 0.1, inside))
     soft = lesion.edge * (1.0 + 0.45 * np.clip(value_noise(rng, size, bumps + 1), -1.6, 1.6))
     np.maximum(soft, 0.025, out=soft)
@@ -174,18 +177,18 @@ def _draw_pattern(rng: np.random.Generator, ground: str) -> Pattern:
     return PATTERNS[int(rng.choice(len(PATTERNS), p=odds))]
 
 
-def _radial_table(lesion: Lesion, rng: np.random.Generator, steps: int = 1024) -> Field:
+def _radial_table(lesion: Lesion, rng: np.random.Generator, steps: int = 512) -> Field:
     """Return the radius over the angle (0 to 2 pi), the long axis scaled to 2."""
     theta = np.arange(steps) * (2 * math.pi / steps)
     flat = 1.0 / np.hypot(np.cos(theta), np.sin(theta) / lesion.elongation)
-    bump = np.zeros(steps)
-    for k in range(1, 8):
-        # Odd waves make a lesion lopsided, even ones keep the halves alike.
-        size = (0.15 if k % 2 else 0.09) * lesion.asymmetry + 0.05 * lesion.border
-        bump += size * rng.normal() * np.cos(k * theta + rng.uniform(0, 2 * math.pi)) / k**0.9
-    for k in range(8, 28, 2):
-        size = 0.05 * lesion.border**1.5
-        bump += size * rng.normal() * np.cos(k * theta + rng.uniform(0, 2 * math.pi)) / k**0.35
+    # Slow waves: odd ones make a lesion lopsided, even ones keep the halves alike. Fast ones fray.
+    waves = np.concatenate([np.arange(1, 8), np.arange(8, 28, 2)])
+    lopsided = np.where(waves % 2, 0.15, 0.09) * lesion.asymmetry + 0.05 * lesion.border
+    frayed = 0.035 * lesion.border**1.5
+    sizes = np.where(waves < 8, lopsided / waves**0.9, frayed / waves**0.35)
+    sizes = sizes * rng.normal(size=len(waves))
+    phases = rng.uniform(0, 2 * math.pi, len(waves))
+    bump = sizes @ np.cos(waves[:, None] * theta + phases[:, None])
     # A notch or a bud now and then.
     if rng.random() < 0.6 * lesion.asymmetry:
         where, width = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.5)
@@ -194,6 +197,16 @@ def _radial_table(lesion: Lesion, rng: np.random.Generator, steps: int = 1024) -
     radius = flat * np.clip(1.0 + bump, 0.45, 1.7)
     longest = (radius + np.roll(radius, steps // 2)).max()
     return (radius * (2.0 / longest)).astype(np.float32)
+
+
+def _streaks(rng: np.random.Generator, turn: Field, distance: Field) -> Field:
+    """Return noise drawn out along the radius: pigment that streams out of the lesion."""
+    around, outward = int(rng.integers(36, 80)), 6
+    grid = rng.standard_normal((outward, around), dtype=np.float32)
+    grid = np.concatenate([grid, grid[:, :1]], axis=1)
+    columns = turn * np.float32(around / (2 * math.pi))
+    rows = np.clip(distance, 0.0, 1.6) * np.float32((outward - 1) / 1.6)
+    return np.asarray(cv2.remap(grid, columns, rows, cv2.INTER_LINEAR), np.float32)
 
 
 def _one_piece(alpha: Field) -> tuple[npt.NDArray[np.bool_], Field]:

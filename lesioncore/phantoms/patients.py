@@ -13,24 +13,24 @@ from lesioncore.phantoms.skin import Skin, draw_skin
 
 # Site: chance for women, chance for men, weight in the log odds of malignancy.
 _SITES = {
-    "head/neck": (0.14, 0.17, 0.55),
-    "anterior torso": (0.18, 0.24, -0.1),
-    "posterior torso": (0.19, 0.27, 0.25),
+    "head/neck": (0.14, 0.17, 0.8),
+    "anterior torso": (0.18, 0.24, -0.2),
+    "posterior torso": (0.19, 0.27, 0.35),
     "upper extremity": (0.18, 0.15, 0.0),
     "lower extremity": (0.27, 0.13, 0.15),
-    "palms/soles": (0.04, 0.04, -0.5),
+    "palms/soles": (0.04, 0.04, -0.8),
 }
 _HAIR_OF_SITE = {"head/neck": 0.7, "lower extremity": 1.2, "upper extremity": 1.1}
 
 # Log odds for one unit. Chosen so that a logistic regression on metadata alone reaches an AUC of
 # 0.6 to 0.75, on the traits of the image 0.7 to 0.85, and on both more than either.
 _WEIGHTS = {
-    "age": 0.62,  # a standard deviation (18 years) over 52
-    "male": 0.18,
-    "diameter": 0.85,  # a factor e over 5.8 mm
-    "asymmetry": 2.9,
-    "border": 2.2,
-    "colours": 0.5,  # a colour more
+    "age": 0.8,  # a standard deviation (18 years) over 52
+    "male": 0.25,
+    "diameter": 1.2,  # a factor e over 5.8 mm
+    "asymmetry": 4.4,
+    "border": 3.4,
+    "colours": 0.85,  # a colour more
 }
 
 

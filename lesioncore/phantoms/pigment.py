@@ -64,12 +64,15 @@ def lesion_pigment(lesion: Lesion, place: Outline, size: int, field_mm: float) -
             melanin *= 1.0 - 0.55 * area
             blood += 0.62 * area
         elif colour == "blue-grey":
-            veil += 0.68 * area
+            veil += 0.58 * area
+            black += 0.3 * area
         else:
-            melanin *= 1.0 - 0.8 * area
+            melanin *= 1.0 - 0.72 * area
             black *= 1.0 - 0.8 * area
-            blood += 0.08 * area
-            white += 0.5 * area
+            blood += 0.1 * area
+            white += 0.34 * area
+    if ground == "red" or "red" in lesion.colours[1:]:
+        blood += _vessels(lesion, rng, place, size) * 0.75
     factor, extra, pale = _pattern(lesion, place, rng, size, field_mm)
     melanin *= factor
     melanin += extra
@@ -111,13 +114,45 @@ def _area(lesion: Lesion, place: Outline, rng: np.random.Generator, size: int) -
     """Return one coloured area in [0, 1]: off-centre in lopsided lesions, central in even ones."""
     away = (0.08 + 0.62 * lesion.asymmetry) * float(rng.uniform(0.6, 1.0))
     turn = rng.uniform(0, 2 * math.pi)
-    reach = float(rng.uniform(0.32, 0.62))
+    reach = float(rng.uniform(0.35, 0.65))
     dx = place.x - away * math.cos(turn)
     dy = place.y - away * math.sin(turn)
     near = 1.0 - cv2.magnitude(dx, dy) * (1.0 / reach)
-    patchy = fractal_noise(rng, size, int(rng.integers(8, 16)), octaves=4, gain=0.7)
-    blur = float(rng.uniform(0.25, 0.6))
-    return smoothstep(-blur, blur, near + 0.55 * patchy)
+    patchy = fractal_noise(rng, size, int(rng.integers(5, 11)), octaves=4, gain=0.5)
+    blur = float(rng.uniform(0.5, 1.0))
+    area = smoothstep(-blur, blur, near + 0.5 * patchy)
+    # Thin in places, so that the ground shows through.
+    return area * smoothstep(-2.8, 0.6, fractal_noise(rng, size, 9, octaves=3, gain=0.5))
+
+
+def _vessels(lesion: Lesion, rng: np.random.Generator, place: Outline, size: int) -> Field:
+    """Return fine branching vessels as densities of blood, 0 to 1."""
+    canvas = np.zeros((2 * size, 2 * size), np.uint8)
+    if rng.random() < 0.45:
+        return canvas[:size, :size].astype(np.float32)
+    # From the lesion's own coordinates to pixels, so that vessels turn with the lesion.
+    rows, columns = np.unravel_index(int(np.argmax(place.inside)), place.inside.shape)
+    spread = math.sqrt(max(float(place.mask.sum()), 1.0) / math.pi)
+    across = np.array([place.x[rows, columns], place.y[rows, columns]])
+    step = np.array([place.x[0, 1] - place.x[0, 0], place.y[0, 1] - place.y[0, 0]], np.float64)
+    step /= max(float(np.hypot(*step)), 1e-9)
+    turned = np.array([[step[0], step[1]], [-step[1], step[0]]])
+    for _ in range(int(rng.integers(3, 9))):
+        point = rng.normal(0, 0.45, 2)
+        heading = rng.uniform(0, 2 * math.pi)
+        path = [point]
+        for _ in range(9):
+            heading += rng.normal(0, 0.5)
+            point = point + 0.11 * np.array([math.cos(heading), math.sin(heading)])
+            path.append(point)
+        local = (np.array(path) - across) @ turned.T * spread + (columns, rows)
+        pixels = np.round((2 * local + 0.5) * 16).astype(np.int32)
+        thick = max(1, round(size / 128))
+        cv2.polylines(
+            canvas, [pixels[:, None]], False, int(rng.integers(130, 255)), thick, cv2.LINE_AA, 4
+        )
+    small = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32) * np.float32(1 / 255)
 
 
 def _pattern(
@@ -135,26 +170,28 @@ def _pattern(
         extra[box] += 0.35 * lesion.contrast * dots
         return factor, extra, pale
     # Meshes are drawn larger than life (0.2 mm would vanish at 128 px), never under 4.5 px of 128.
-    mesh_mm = {"reticular": 0.42, "globular": 0.55, "cobblestone": 0.6, "keratosis": 0.8}
+    mesh_mm = {"reticular": 0.42, "globular": 0.42, "cobblestone": 0.5, "keratosis": 0.8}
     mesh = max(mesh_mm[lesion.pattern], field_mm * 4.7 / 128) * float(rng.uniform(0.9, 1.35))
     scale = lesion.diameter_mm / 2 / mesh
-    wobble = 0.35
-    x = place.x[box] * scale + wobble * value_noise(rng, size, 12)[box]
-    y = place.y[box] * scale + wobble * value_noise(rng, size, 12)[box]
-    cells = cell_pattern(rng, x, y, jitter=0.85)
+    wobble = 0.3 if lesion.pattern == "reticular" else 0.15
+    x = place.x[box] * scale + wobble * value_noise(rng, size, 10)[box]
+    y = place.y[box] * scale + wobble * value_noise(rng, size, 10)[box]
+    cells = cell_pattern(rng, x, y, jitter=0.75)
     where = _where(lesion, place, rng, size)[box]
     strength = lesion.contrast * where
     if lesion.pattern == "reticular":
-        thick = 0.17 + 0.1 * value_noise(rng, size, 9)[box] + 0.06 * cells.draw
-        lines = np.exp(-np.square(cells.edge / np.maximum(thick, 0.06)))
-        factor[box] = 1.0 + strength * (1.25 * lines - 0.5)
-        extra[box] = 0.2 * lesion.contrast * strength * lines
+        # Brown lines around light, rounded holes of many sizes.
+        hole = 0.34 + 0.09 * value_noise(rng, size, 9)[box] + 0.14 * (cells.draw - 0.5)
+        lines = smoothstep(-0.24, 0.16, cells.nearest - hole)
+        lines = np.maximum(lines, 0.85 * np.exp(-np.square(cells.edge / 0.16)))
+        factor[box] = 1.0 + strength * (1.05 * lines - 0.62)
+        extra[box] = 0.14 * lesion.contrast * strength * lines
     elif lesion.pattern in ("globular", "cobblestone"):
-        radius = 0.22 + 0.2 * cells.draw
-        present = cells.draw > (0.4 if lesion.pattern == "globular" else 0.05)
-        if lesion.pattern == "cobblestone":
-            radius = np.full_like(radius, 0.42)
-        balls = smoothstep(0.1, -0.1, cells.nearest - radius) * present
+        if lesion.pattern == "globular":
+            present, radius = cells.draw > 0.3, 0.16 + 0.2 * cells.draw
+        else:
+            present, radius = cells.draw > 0.04, 0.36 + 0.1 * cells.draw
+        balls = smoothstep(0.14, -0.14, cells.nearest - radius) * present
         factor[box] = 1.0 + strength * (0.7 * balls - 0.25)
         extra[box] = 0.42 * strength * balls
     else:

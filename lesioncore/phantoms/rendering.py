@@ -31,8 +31,8 @@ from lesioncore.phantoms.skin import BLOOD, MELANIN, lab_to_linear, skin_densiti
 
 PREVALENCE = 0.25
 _BLACK = np.array([1.0, 1.15, 1.3], np.float32)
-_VEIL = np.array([0.16, 0.19, 0.27], np.float32)
-_WHITE = np.array([0.86, 0.74, 0.72], np.float32)
+_VEIL = np.array([0.2, 0.2, 0.235], np.float32)
+_WHITE = np.array([0.88, 0.73, 0.69], np.float32)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def render(
     mask = place.mask
     visible = frame_visibility(shot.artefacts, size)
     if visible is not None:
-        light *= visible[..., None]
+        light *= visible
         light += np.float32(0.004)
         mask = mask & (visible >= 0.5)
     return expose(light, shot.camera), mask
@@ -185,18 +185,22 @@ def render(
 def _reflect(
     skin: npt.NDArray[np.float32], melanin: Field, blood: Field, relief: Field, pigment: Pigment
 ) -> Field:
-    """Return the light that comes back: Beer-Lambert absorption, then scattering."""
-    density = (melanin + pigment.melanin)[..., None] * MELANIN
-    density += (blood + pigment.blood)[..., None] * BLOOD
-    density += pigment.black[..., None] * _BLACK
-    light: Field = np.exp(-density)
-    light *= skin
-    # Nothing on a body is blacker than this: light also comes back from the surface itself.
-    light += 0.006
+    """Return the light that comes back, (3, size, size): absorbed, then scattered."""
+    melanin = melanin + pigment.melanin
+    blood = blood + pigment.blood
+    light: Field = np.empty((3, *melanin.shape), np.float32)
     bright = float(skin.mean())
-    veil = pigment.veil[..., None]
-    light += veil * (_VEIL * np.float32(0.35 + 0.9 * bright) - light)
-    white = pigment.white[..., None]
-    light += white * (_WHITE * np.float32(0.3 + 1.1 * bright) - light)
-    light *= relief[..., None]
+    veil_colour = _VEIL * (0.35 + 0.9 * bright)
+    white_colour = _WHITE * (0.3 + 1.1 * bright)
+    for channel, plane in enumerate(light):
+        np.multiply(melanin, -MELANIN[channel], out=plane)
+        plane -= blood * BLOOD[channel]
+        plane -= pigment.black * _BLACK[channel]
+        np.exp(plane, out=plane)
+        plane *= skin[channel]
+        # Nothing on a body is blacker than this: the surface itself also reflects.
+        plane += np.float32(0.006)
+        plane += pigment.veil * (np.float32(veil_colour[channel]) - plane)
+        plane += pigment.white * (np.float32(white_colour[channel]) - plane)
+        plane *= relief
     return light

@@ -61,7 +61,7 @@ class Skin:
 
 def draw_skin(rng: np.random.Generator) -> Skin:
     """Draw a skin; the angle is spread over the whole range, light ones a little more often."""
-    ita = -52.0 + 122.0 * float(rng.beta(1.5, 1.0))
+    ita = -60.0 + 130.0 * float(rng.beta(1.5, 1.0))
     light = float(np.clip((ita - 10.0) / 50.0, 0.0, 1.0))
     return Skin(
         ita=ita,
@@ -113,9 +113,9 @@ def skin_densities(
     """
     coarse = fractal_noise(rng, size, 4, octaves=5, gain=0.62)
     fine = fractal_noise(rng, size, 24, octaves=3, gain=0.8)
-    melanin = coarse * (0.05 * (0.3 + skin.blotches)) + fine * 0.022
-    blood = fractal_noise(rng, size, 5, octaves=5, gain=0.72) * (0.05 + 0.11 * skin.blotches)
-    blood += smoothstep(0.9, 2.2, value_noise(rng, size, 26)) * (0.22 * skin.blotches)
+    melanin = coarse * (0.035 * (0.3 + skin.blotches)) + fine * 0.022
+    blood = fractal_noise(rng, size, 6, octaves=5, gain=0.78) * (0.04 + 0.1 * skin.blotches)
+    blood += smoothstep(0.9, 2.2, value_noise(rng, size, 26)) * (0.2 * skin.blotches)
     spots = value_noise(rng, size, max(8, int(field_mm * 1.6)))
     melanin += smoothstep(1.75, 2.7, spots + 0.25 * coarse) * (1.1 * skin.freckles)
     relief = _relief(rng, skin, size, field_mm)
