@@ -113,19 +113,20 @@ def _curves(stage: Path) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
     score = ""
     for path in sorted(stage.glob("member-*/metrics.csv")):
         table = read_table(path)
-        names = [name for name in table.columns if name.startswith("val") and "loss" not in name]
-        preferred = [n for n in names if n.split("_", 1)[-1].split("/")[-1] in _MONITORS]
+        names = [name for name in table.columns if name.startswith("val_") and "loss" not in name]
+        preferred = [name for name in names if name.removeprefix("val_") in _MONITORS]
         if not names or "epoch" not in table:
             continue
         score = (preferred or names)[0]
         kept = table.dropna(subset=[score]).drop_duplicates("epoch", keep="last")
         values = kept[score].to_numpy(float)
         members[path.parent.name.removeprefix("member-")] = (
-            kept["epoch"].to_numpy(float) + 1,
+            kept["epoch"].to_numpy(float),
             values,
         )
-    plain = score.split("/")[-1].removeprefix("val_").replace("_", " ")
+    plain = score.removeprefix("val_").replace("_", " ")
     return (plain, members) if any(len(epochs) for epochs, _ in members.values()) else None
 
 
-_MONITORS = ("dice", "auc", "roc_auc", "jaccard", "pauc")
+# The scores that choose an epoch, in either stage.
+_MONITORS = ("dice", "auc")
