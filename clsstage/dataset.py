@@ -45,8 +45,6 @@ class LesionDataset(Dataset[dict[str, Any]]):
         Which of them are used; left out, none.
     labels : (n,) float, optional
         1 malignant, 0 benign.
-    keep_failures : bool
-        Give unreadable images as items with a reason, rather than raise.
     """
 
     def __init__(
@@ -59,7 +57,6 @@ class LesionDataset(Dataset[dict[str, Any]]):
         choices: MaskChoices | None = None,
         *,
         labels: NDArray[np.floating] | None = None,
-        keep_failures: bool = False,
     ) -> None:
         self.image_ids = list(image_ids)
         self.images = list(images)
@@ -69,7 +66,6 @@ class LesionDataset(Dataset[dict[str, Any]]):
         use = choices is not None and cache is not None and view.names.needs_mask
         self.used = choices.used if use and choices else np.zeros(len(self.images), bool)
         self.labels = None if labels is None else labels.astype(np.float32)
-        self.keep_failures = keep_failures
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,8 +75,7 @@ class LesionDataset(Dataset[dict[str, Any]]):
         try:
             image = self._tensor(*self._load(row))
         except LesionError as error:
-            if not self.keep_failures:
-                raise
+            # Kept as an item: an error raised in a loader worker loses its type on the way.
             side = self.view.size
             image = np.zeros((self.view.names.channels, side, side), np.float32)
             reason = error.found

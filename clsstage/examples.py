@@ -42,6 +42,11 @@ class Examples:
         chosen = self.manifest.iloc[rows].reset_index(drop=True)
         return Examples(chosen, self.labels[rows], self.policy)
 
+    def where(self, kept: NDArray[np.bool_]) -> Examples:
+        """Return the examples for which `kept`, (n,) bool, is True."""
+        chosen = self.manifest[kept].reset_index(drop=True)
+        return Examples(chosen, self.labels[kept], self.policy)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -73,7 +78,7 @@ def with_labels(manifest: pd.DataFrame, policy: str) -> Examples:
             len(known),
             policy,
         )
-    return Examples(manifest[known].reset_index(drop=True), found[known], policy)
+    return Examples(manifest, found, policy).where(known)
 
 
 def policy_of(dataset: str, policy: str) -> str:

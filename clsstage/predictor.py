@@ -216,7 +216,6 @@ class LesionClassifier:
                 view,
                 cache,
                 MaskChoices([choices.status[r] for r in rows], [choices.reason[r] for r in rows]),
-                keep_failures=True,
             )
             found, why = self._predict(chosen, dataset, views, batch_size, workers)
             chance[rows], unread[rows] = found, why

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from lesioncore import metrics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from clsstage.config import TrainConfig
-    from lesioncore.runs import Run
 
 METRICS = {
     "auc": metrics.roc_auc,
@@ -77,7 +78,7 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
 
 def summarise(
     config: TrainConfig,
-    run: Run,
+    folder: Path,
     split: pd.DataFrame,
     held_out: pd.DataFrame,
     scores: dict[str, Any],
@@ -102,7 +103,7 @@ def summarise(
     focus = config.focus if masks else "full"
     return "\n".join(
         [
-            f"# {run.folder.name}: a classifier of malignancy",
+            f"# {folder.name}: a classifier of malignancy",
             "",
             "A research tool, never a diagnosis.",
             "",
@@ -125,7 +126,7 @@ def summarise(
             "",
             "The test images have not been looked at. To score them:",
             "",
-            f"    clsstage evaluate --weights {run.folder} --dataset {config.dataset}"
+            f"    clsstage evaluate --weights {folder} --dataset {config.dataset}"
             + (f" --root {config.root}" if config.root else "")
             + (f" --masks {config.masks}" if masks else ""),
             "",

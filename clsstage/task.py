@@ -13,6 +13,7 @@ from torch import Tensor
 from clsstage.average import WeightAverage
 from clsstage.models.classifier import Classifier
 from lesioncore.config import FitOptions
+from lesioncore.errors import LesionError
 from lesioncore.metrics import partial_auc, roc_auc
 from lesioncore.training import optimiser_and_schedule
 
@@ -61,6 +62,7 @@ class ClassifierTask(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Return the loss of a batch."""
+        refuse_unread(batch)
         logits = self.network(batch["image"], batch["metadata"])
         smoothing = self.label_smoothing
         target = batch["target"] * (1 - 2 * smoothing) + smoothing
@@ -75,6 +77,7 @@ class ClassifierTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], _index: int) -> None:
         """Keep logits and targets for the end of the epoch."""
+        refuse_unread(batch)
         logits = self.result(batch["image"], batch["metadata"])
         self._seen.append((logits.float().cpu(), batch["target"].cpu()))
 
@@ -96,3 +99,14 @@ class ClassifierTask(pl.LightningModule):
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         return optimiser_and_schedule(groups, self.options, self.steps_per_epoch)
+
+
+def refuse_unread(batch: dict[str, Any]) -> None:
+    """Raise a `LesionError` for the first image of a batch that could not be read."""
+    for reason in batch["reason"]:
+        if reason:
+            raise LesionError(
+                reason,
+                wanted="an image and a mask that are whole and belong together",
+                mend="fetch the image again, run segstage cache again, and train into a new --out",
+            )

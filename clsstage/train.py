@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lesioncore.duplicates import content_duplicates
+import pandas as pd
 from lesioncore.holdout import test_ids
 
 from clsstage.config import TrainConfig
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
+from clsstage.inspection import inspect
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
 from clsstage.member_training import MemberTraining
 from clsstage.sampling import check_two_classes
 from clsstage.summary import score, summarise
 from lesioncore.errors import LesionError
-from lesioncore.files import read_json, write_json, write_table
+from lesioncore.files import read_json, write_json, write_table, write_text
 from lesioncore.progress import log
 from lesioncore.runs import Run
 from lesioncore.splits import (
@@ -29,8 +30,6 @@ from lesioncore.splits import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lesioncore.cache import MaskCache
 
 
@@ -49,15 +48,21 @@ def train(config: TrainConfig) -> None:
             wanted="a mask cache of these images",
             mend="segstage cache ... --out cache/ and then --masks cache/, or --focus full",
         )
-    examples = load_examples(config, config.policy, seed=config.seed)
-    check_two_classes(examples.labels, "labelled images", examples.policy)
-    run = Run.open(config.out, "clsstage", config)
-    if run.complete:
+    # A run that is there is checked first; a new one is made only once all else is right, so that
+    # a mended command does not meet the folder of the refused one.
+    run = _open(config) if (config.out / "run.json").is_file() else None
+    if run is not None and run.complete:
         log.info("%s is complete: nothing to do (see %s)", config.out, run.path("summary.md"))
         return
-    split = _split(run, config, examples)
+    examples = load_examples(config, config.policy, seed=config.seed)
+    check_two_classes(examples.labels, "labelled images", examples.policy)
+    split, examples = _split(config, examples)
     used = split.loc[split["role"] == "train", "image_id"].tolist()
-    cache, pinned = _masks(run, config, used)
+    cache, pinned = _masks(config, used)
+    run = run or _open(config)
+    write_split(run.path("split.csv"), split)
+    if pinned is not None:
+        write_json(run.path("masks.json"), pinned)
     members = member_count(split)
     parts = []
     for number in range(members):
@@ -71,33 +76,48 @@ def train(config: TrainConfig) -> None:
         )
         job = MemberTraining(config, run.member(number), number, cache, pinned)
         parts.append(job.run(examples.take(train_ids), examples.take(val_ids)))
-    import pandas as pd
+    _finish(run, config, split, pd.concat(parts, ignore_index=True), examples.policy, pinned)
 
-    held_out = pd.concat(parts, ignore_index=True)
+
+def _finish(
+    run: Run,
+    config: TrainConfig,
+    split: pd.DataFrame,
+    held_out: pd.DataFrame,
+    policy: str,
+    pinned: dict[str, Any] | None,
+) -> None:
+    """Write the held-out predictions, their scores and the summary; mark the run complete."""
+    members = member_count(split)
     write_table(run.path("oof.csv"), held_out)
     groups = split.set_index("image_id")["group"].reindex(held_out["image_id"]).to_numpy()
     scores = score(held_out["target"].to_numpy(), held_out["malignant"].to_numpy(), groups)
-    scores |= {"policy": examples.policy, "part": "out-of-fold" if members > 1 else "validation"}
+    scores |= {"policy": policy, "part": "out-of-fold" if members > 1 else "validation"}
     write_json(run.path("metrics.json"), scores)
-    run.path("summary.md").write_text(summarise(config, run, split, held_out, scores, pinned))
-    run.finish(members=members)
-    log.info(
-        "%s AUC %.4f [%.4f, %.4f]  pAUC %.4f",
-        scores["part"],
-        *(scores["auc"][key] for key in ("value", "low", "high")),
-        scores["pauc"]["value"],
+    write_text(
+        run.path("summary.md"), summarise(config, run.folder, split, held_out, scores, pinned)
     )
+    run.finish(members=members)
+    value, low, high = (scores["auc"][key] for key in ("value", "low", "high"))
+    if low is not None:
+        log.info("%s AUC %.4f [%.4f, %.4f]", scores["part"], value, low, high)
 
 
-def _split(run: Run, config: TrainConfig, examples: Examples) -> pd.DataFrame:
-    """Return the run's split: the one on disk, or a new one."""
-    manifest = examples.manifest
-    path = run.path("split.csv")
+def _open(config: TrainConfig) -> Run:
+    return Run.open(config.out, "clsstage", config)
+
+
+def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examples]:
+    """Return the run's split, the one on disk or a new one, and the examples that are in it."""
+    path = config.out / "split.csv"
     if path.is_file():
         split = read_split(path)
-        check_split(split, manifest)
-        return split
-    duplicates = content_duplicates(manifest)
+        # Images that could not be read are not in the split.
+        examples = examples.where(examples.manifest["image_id"].isin(split["image_id"]).to_numpy())
+        check_split(split, examples.manifest)
+        return split, examples
+    examples, duplicates = inspect(examples, config.max_failed)
+    manifest = examples.manifest
     split = make_split(
         manifest,
         folds=config.folds,
@@ -108,14 +128,21 @@ def _split(run: Run, config: TrainConfig, examples: Examples) -> pd.DataFrame:
         groups=assign_groups(manifest, duplicates),
     )
     check_split(split, manifest, duplicates)
-    write_split(path, split)
-    return split
+    roles = split["role"].value_counts().to_dict()
+    log.info(
+        "%d images in %d groups: %s; %d have the bytes of another",
+        len(split),
+        split["group"].nunique(),
+        ", ".join(f"{count} {role}" for role, count in roles.items()),
+        len(duplicates),
+    )
+    return split, examples
 
 
 def _masks(
-    run: Run, config: TrainConfig, image_ids: list[str]
+    config: TrainConfig, image_ids: list[str]
 ) -> tuple[MaskCache | None, dict[str, Any] | None]:
-    """Return the checked cache and its snapshot, pinned in the run's `masks.json`."""
+    """Return the checked cache and its snapshot, the same that the run pinned when it began."""
     if config.masks is None or not parse_focus(config.focus).needs_mask:
         return None, None
     cache = open_masks(config.masks)
@@ -123,9 +150,7 @@ def _masks(
         cache, image_ids, config.masks, allow_in_sample=config.allow_in_sample_masks
     )
     now = snapshot(cache, image_ids, config.masks)
-    path = run.path("masks.json")
+    path = config.out / "masks.json"
     if path.is_file():
         check_snapshot(read_json(path), now)
-    else:
-        write_json(path, now)
     return cache, now
