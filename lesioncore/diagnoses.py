@@ -1,4 +1,4 @@
-"""One versioned table: what archives call a disease -> our name for it -> malignant by which policy."""
+"""One versioned table: what archives call a disease, our name for it, malignant by which policy."""
 
 from __future__ import annotations
 
@@ -43,15 +43,16 @@ class Disease:
     starts: tuple[str, ...] = ()
 
 
-# The table. Classes are as fine as what ISIC 2017 to 2020, HAM10000, PAD-UFES-20 and MILK10k can all
-# tell apart. `akiec` (HAM10000, ISIC 2018) has a name of its own: of 229 such images that ISIC 2019
-# labels as well, it calls 89 actinic keratosis and 140 squamous cell carcinoma.
+# The table. Classes are as fine as what ISIC 2017 to 2020, HAM10000, PAD-UFES-20 and MILK10k can
+# all tell apart. `akiec` (HAM10000, ISIC 2018) has a name of its own: of 229 such images that
+# ISIC 2019 labels as well, it calls 89 actinic keratosis and 140 squamous cell carcinoma.
 DISEASES = (
     Disease("melanoma", True, True, True, ("mel", "melanoma", "lentigo maligna"),
             ("melanoma", "lentigo maligna")),
     Disease("basal cell carcinoma", True, True, False, ("bcc",), ("basal cell carcinoma",)),
     Disease("squamous cell carcinoma", True, True, False,
-            ("scc", "sccka", "keratoacanthoma", "bowen's disease", "bowens disease", "bowen disease"),
+            ("scc", "sccka", "keratoacanthoma", "bowen's disease", "bowens disease",
+             "bowen disease"),
             ("squamous cell carcinoma",)),
     Disease("actinic keratosis", False, True, False, ("ak", "ack", "solar or actinic keratosis"),
             ("actinic keratosis", "solar keratosis")),
@@ -69,20 +70,22 @@ DISEASES = (
             ("vasc", "angioma", "angiokeratoma", "pyogenic granuloma", "vascular lesion"),
             ("hemangioma", "lymphangioma")),
     Disease("inflammatory or infectious", False, False, False,
-            ("inf", "inflammatory or infectious diseases", "inflammatory or infectious", "porokeratosis",
-             "molluscum"), ("verruca",)),
+            ("inf", "inflammatory or infectious diseases", "inflammatory or infectious",
+             "porokeratosis", "molluscum"), ("verruca",)),
     Disease("other benign", False, False, False,
             ("ben_oth", "ben oth", "benign - other", "collision - only benign proliferations",
-             "cafe-au-lait macule", "mucosal melanotic macule", "sebaceous hyperplasia", "trichoblastoma",
-             "infundibular or epidermal cyst", "juvenile xanthogranuloma", "supernumerary nipple",
-             "exogenous", "scar", "neurofibroma", "acrochordon", "angiofibroma", "other benign")),
+             "cafe-au-lait macule", "mucosal melanotic macule", "sebaceous hyperplasia",
+             "trichoblastoma", "infundibular or epidermal cyst", "juvenile xanthogranuloma",
+             "supernumerary nipple", "exogenous", "scar", "neurofibroma", "acrochordon",
+             "angiofibroma", "other benign")),
     Disease("benign, unspecified", False, False, False, ("benign", "benign, unspecified")),
     Disease("other malignant", True, True, None,
             ("mal_oth", "mal oth", "collision - at least one malignant proliferation",
              "merkel cell carcinoma", "angiosarcoma", "kaposi sarcoma",
              "dermatofibrosarcoma protuberans", "other malignant")),
     Disease("indeterminate", None, None, None,
-            ("indeterminate", "atypical melanocytic proliferation", "atypical melanocytic neoplasm"),
+            ("indeterminate", "atypical melanocytic proliferation",
+             "atypical melanocytic neoplasm"),
             ("atypical intraepithelial melanocytic proliferation",)),
 )  # fmt: skip
 
@@ -120,8 +123,8 @@ def harmonise(source: str, raw: object) -> str | None:
     source : str
         Name of the reader; a few words mean something in one archive only.
     raw : object
-        Word, class code, or a path of levels as ISIC 2024 writes them, `Malignant::...::Melanoma in situ`,
-        of which the deepest level that the table knows counts.
+        Word, class code, or a path of levels as ISIC 2024 writes them (`Malignant::...::Melanoma
+        in situ`), of which the deepest level that the table knows counts.
     """
     if raw is None or raw != raw:
         return None

@@ -96,7 +96,7 @@ def is_leaking(column: str) -> bool:
 def model_columns(frame: pd.DataFrame) -> list[str]:
     """Return the numeric columns of the source that a model may see, in the manifest's order.
 
-    Core columns are not among them: a metadata encoder asks for age, sex, site and diameter by name.
+    Core columns are not among them: an encoder asks for age, sex, site and diameter by name.
     """
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 

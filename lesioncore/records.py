@@ -84,8 +84,8 @@ def check_manifest(frame: pd.DataFrame, name: str = "manifest") -> pd.DataFrame:
     Raises
     ------
     LesionError
-        It is empty, a column is missing, an id is missing or twice there, or a value is outside what
-        the column may hold. The error names the column, the rows and what was wanted.
+        It is empty, a column is missing, an id is missing or twice there, or a value is outside
+        what the column may hold. The error names the column, the rows and what was wanted.
     """
     import pandas as pd
 
@@ -134,10 +134,11 @@ def to_text(values: pd.Series) -> pd.Series:
     import pandas as pd
 
     dtype = pd.StringDtype(na_value=np.nan)
-    if pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 == 0).all()):
-        values = values.astype("Int64")  # an id column with gaps was read as float
-    text = values.astype(object).where(values.notna(), np.nan).astype(dtype)
-    text = text.str.strip()
+    if not isinstance(values.dtype, pd.StringDtype):
+        if pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 == 0).all()):
+            values = values.astype("Int64")  # an id column with gaps was read as float
+        values = values.astype(object).where(values.notna(), np.nan)
+    text = values.astype(dtype).str.strip()
     return text.mask(text == "")
 
 

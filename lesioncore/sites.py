@@ -22,9 +22,9 @@ SITES = (
 )
 SEXES = ("female", "male")
 
-# What archives call it -> ours. `torso` is used where front or back was not said (ISIC 2020, `trunk`
-# of HAM10000 and MILK10k). Hand and foot go to the extremities, as in the ISIC 2019 table for the
-# images of HAM10000; only `acral` and palms or soles named as such are `palms/soles`.
+# What archives call it -> ours. `torso` is used where front or back was not said (ISIC 2020,
+# `trunk` of HAM10000 and MILK10k). Hand and foot go to the extremities, as in the ISIC 2019 table
+# for the images of HAM10000; only `acral` and palms or soles named as such are `palms/soles`.
 _SITE_WORDS = {
     "head/neck": (
         "head/neck", "head & neck", "head and neck", "head neck", "head neck face", "head", "neck",

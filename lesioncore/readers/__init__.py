@@ -1,4 +1,4 @@
-"""Readers: an archive in its official layout in, a manifest out. Names are registered beside the code."""
+"""Readers: an archive in its official layout in, a manifest out."""
 
 from lesioncore.readers.base import (
     Reader,

@@ -33,7 +33,7 @@ class Reader:
     root : path
         Folder in which the archive lies.
     require_images : bool
-        Drop rows whose image is not on disk (with a count in the log), and refuse when none is left.
+        Drop rows whose image is not on disk (with a count in the log), refuse when none is left.
         False keeps all rows, with `image` null: tables without images can be read for audits.
     """
 
@@ -151,7 +151,7 @@ class Reader:
                 f"{self.name}: none of the {count} images of the table is in {self.root} "
                 f"(first: {first})",
                 wanted=self.layout,
-                mend="give --root the folder that holds the images, or require_images=False in Python",
+                mend="give --root the folder that holds the images too",
             )
         log.warning(
             "%s: %d of %d rows have no image on disk and are left out (first: %s)",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @register("ham10000")
 class Ham10000(Reader):
-    """Reads HAM10000 (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T), one image folder or two parts."""
+    """Reads HAM10000 (Tschandl et al., doi:10.7910/DVN/DBW86T), one image folder or two parts."""
 
     # `akiec` mixes actinic keratosis with carcinoma in situ: only together can they be judged.
     default_policy = "cancer+ak"
@@ -25,7 +25,7 @@ class Ham10000(Reader):
     )
 
     def read(self) -> pd.DataFrame:
-        """Return the manifest: lesion ids, age, sex and site; no patient ids (none were published)."""
+        """Return the manifest: lesion ids, age, sex, site; patient ids were never published."""
         self.check_root()
         path = find_file([self.root], "HAM10000_metadata.csv", "HAM10000_metadata")
         if path is None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from lesioncore.files import PathLike
 from lesioncore.images import list_hdf5
-from lesioncore.readers.base import Reader, register
+from lesioncore.readers.base import register
 from lesioncore.readers.layout import find_file, find_folder, index_images
-from lesioncore.readers.splits import check_split_name
+from lesioncore.readers.splits import SplitReader
 from lesioncore.readers.tables import harmonised, read_official, require_columns, standardise
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @register("isic2024")
-class Isic2024(Reader):
+class Isic2024(SplitReader):
     """Reads the files of the Kaggle competition `isic-2024-challenge`, training or test.
 
     Parameters
@@ -32,31 +31,28 @@ class Isic2024(Reader):
 
     default_policy = "target"
     test_list = "isic2024"
+    splits: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
     layout = (
         "train-metadata.csv with train-image.hdf5 or train-image/image/*.jpg, "
         "or test-metadata.csv with test-image.hdf5"
     )
 
-    def __init__(
-        self, root: PathLike | None, *, split: str = "auto", require_images: bool = True
-    ) -> None:
-        super().__init__(root, require_images=require_images)
-        self.split = check_split_name(self.name, split, ("train", "test"))
-
     def read(self) -> pd.DataFrame:
         """Return the manifest; the test split keeps the order of `sample_submission.csv`."""
         self.check_root()
-        split = self.split
-        if split == "auto":
-            has_store = find_file([self.root], "train-image.hdf5") is not None
-            has_test = find_file([self.root], "test-metadata.csv") is not None
-            split = "train" if has_store or not has_test else "test"
+        split = self.choose_split(self._is_there)
         table, path = self._table(split)
         diagnoses = harmonised(table["iddx_full"], self.name, path) if "iddx_full" in table else {}
         records = standardise(table, self.name, path).assign(**diagnoses)
         if split == "test":
             records = self._in_submission_order(records)
         return self.finish(records, self._images(split), modality="tile")
+
+    def _is_there(self, split: str) -> bool:
+        # A handful of sample tiles beside a test set is no training set.
+        has_test = find_file([self.root], "test-metadata.csv") is not None
+        has_store = find_file([self.root], "train-image.hdf5") is not None
+        return has_test if split == "test" else has_store or not has_test
 
     def _table(self, split: str) -> tuple[pd.DataFrame, Path]:
         import pandas as pd
@@ -90,6 +86,5 @@ class Isic2024(Reader):
         # A submission must have every id, with or without metadata.
         known = set(wanted["image_id"])
         rest = records[~records["image_id"].isin(known)]
-        return pd.concat(
-            [wanted.merge(records, on="image_id", how="left"), rest], ignore_index=True
-        )
+        ordered = wanted.merge(records, on="image_id", how="left")
+        return pd.concat([ordered, rest], ignore_index=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from lesioncore.errors import LesionError
 from lesioncore.images import IMAGE_SUFFIXES
 
-_MASK_SUFFIX = re.compile(r"_(segmentation|mask|lesion|seg)$", re.IGNORECASE)
+_MASK_SUFFIX = re.compile(r"_(segmentation|mask|seg)$", re.IGNORECASE)
 # Zips made on a Mac carry these beside the real files.
 _IGNORED = ("._", ".", "__MACOSX")
 
@@ -96,8 +96,8 @@ def index_images(
     for folder in folders:
         if folder is None:
             continue
-        for path in sorted(_image_files(str(folder), depth)):
-            name = stem(os.path.splitext(os.path.basename(path))[0])
+        for path, file_stem in sorted(_image_files(str(folder), depth)):
+            name = stem(file_stem)
             if name is None:
                 continue
             if refuse_twins and name in found:
@@ -110,13 +110,14 @@ def index_images(
     return found
 
 
-def _image_files(folder: str, depth: int) -> Iterator[str]:
+def _image_files(folder: str, depth: int) -> Iterator[tuple[str, str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_IGNORED):
                 continue
-            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                yield entry.path
+            name, dot, suffix = entry.name.rpartition(".")
+            if dot + suffix.lower() in IMAGE_SUFFIXES:
+                yield entry.path, name
             elif depth and entry.is_dir():
                 yield from _image_files(entry.path, depth - 1)
 

@@ -33,28 +33,26 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "localization",
         "region",
     ),
+    "modality": ("modality", "image_type"),
     "diameter_mm": ("diameter_mm", "clin_size_long_diam_mm"),
+}
+_MODALITY_STARTS = {
+    "dermo": "dermoscopy",
+    "dermatosc": "dermoscopy",
+    "clinical": "clinical",
+    "tbp tile": "tile",
+    "tile": "tile",
 }
 _ID_SUFFIX = re.compile(r"(_downsampled)?(\.(jpe?g|png|bmp|tiff?|webp))?$", re.IGNORECASE)
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def read_official(path: Path) -> pd.DataFrame:
-    """Return an archive's CSV as it is; errors name the file.
+    """Return an archive's CSV as it is, ids as text (`0012` is not 12); errors name the file."""
+    from lesioncore.files import read_table
 
-    The Arrow parser is used because it reads the 401,059 rows of ISIC 2024 in about a second.
-    """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, engine="pyarrow")
-    except FileNotFoundError:
-        raise LesionError(f"no such file: {path}", wanted="a CSV table") from None
-    except Exception:
-        # Arrow refuses what the C parser forgives (ragged lines, odd encodings).
-        from lesioncore.files import read_table
-
-        return read_table(path)
+    ids = {name for ours in ("image_id", "patient_id", "lesion_id") for name in ALIASES[ours]}
+    return read_table(path, dtype=dict.fromkeys(sorted(ids), "str"))
 
 
 def require_columns(table: pd.DataFrame, path: Path, columns: Iterable[str]) -> None:
@@ -115,6 +113,8 @@ def standardise(
         columns["sex"] = _words(columns["sex"], harmonise_sex, "sex", path)
     if "site" in columns:
         columns["site"] = _words(columns["site"], harmonise_site, "site", path)
+    if "modality" in columns:
+        columns["modality"] = _words(columns["modality"], harmonise_modality, "modality", path)
     if "diagnosis" in columns:
         columns |= harmonised(columns["diagnosis"], source, path)
     for name in table.columns:
@@ -124,7 +124,7 @@ def standardise(
 
 
 def harmonised(raw: pd.Series, source: str, path: Path | str = "table") -> dict[str, pd.Series]:
-    """Return the columns `diagnosis` (ours) and `diagnosis_raw` (theirs) for the archive's words."""
+    """Return the columns `diagnosis` (ours) and `diagnosis_raw` (theirs) for an archive's words."""
     from lesioncore.diagnoses import harmonise, unrecognised
     from lesioncore.records import to_text
 
@@ -140,6 +140,12 @@ def harmonised(raw: pd.Series, source: str, path: Path | str = "table") -> dict[
         "diagnosis": map_words(raw, lambda word: harmonise(source, word)),
         "diagnosis_raw": to_text(raw),
     }
+
+
+def harmonise_modality(raw: object) -> str | None:
+    """Return `dermoscopy`, `clinical`, `tile` or None for what an archive calls the photograph."""
+    word = plain_words(raw)
+    return next((ours for start, ours in _MODALITY_STARTS.items() if word.startswith(start)), None)
 
 
 def one_hot_word(table: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
