@@ -8,7 +8,9 @@ from lesioncore.cache.fingerprint import (
     fingerprint_differences,
     fingerprint_sha256,
 )
+from lesioncore.cache.merge import merge_caches
 from lesioncore.cache.reader import MaskCache
+from lesioncore.cache.verify import verify_cache
 from lesioncore.cache.writer import MaskCacheWriter
 
 __all__ = [
@@ -24,5 +26,7 @@ __all__ = [
     "encode_payload",
     "fingerprint_differences",
     "fingerprint_sha256",
+    "merge_caches",
     "threshold_level",
+    "verify_cache",
 ]

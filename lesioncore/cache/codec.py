@@ -14,8 +14,10 @@ from lesioncore.errors import LesionError
 Encoding = Literal["soft8", "bin1"]
 ENCODINGS: tuple[str, ...] = get_args(Encoding)
 
-# 9 costs 0.2 ms more a mask than 6 and is small beside the network that made it.
-_LEVEL = 9
+# Measured at 128 px: level 4 takes 0.23 ms a soft mask and 6% more bytes than level 6, which takes
+# 0.78 ms; a binary mask is small at any level.
+_SOFT_LEVEL = 4
+_BINARY_LEVEL = 6
 
 
 def encode_payload(payload: NDArray[np.uint8], encoding: str) -> bytes:
@@ -38,13 +40,13 @@ def encode_payload(payload: NDArray[np.uint8], encoding: str) -> bytes:
     if payload.size == 0:
         return b""
     if encoding == "bin1":
-        return zlib.compress(np.packbits(payload != 0, axis=1).tobytes(), _LEVEL)
+        return zlib.compress(np.packbits(payload != 0, axis=1).tobytes(), _BINARY_LEVEL)
     if encoding == "soft8":
         residue = payload.copy()
         residue[1:] -= payload[:-1]  # uint8 wraps around: that is the modulo 256
         across = residue.copy()
         across[:, 1:] -= residue[:, :-1]
-        return zlib.compress(across.tobytes(), _LEVEL)
+        return zlib.compress(across.tobytes(), _SOFT_LEVEL)
     raise _unknown(encoding)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lesioncore.cache.journal import Item
 from lesioncore.cache.lookup import RowIndex
-from lesioncore.cache.shards import ShardFile
+from lesioncore.cache.shards import open_files
 
 
 class FinishedMasks(Mapping[str, str]):
@@ -35,7 +35,7 @@ class FinishedMasks(Mapping[str, str]):
     @property
     def _sealed(self) -> RowIndex:
         if self._index is None:
-            self._index = RowIndex([ShardFile(path) for path in self._shards()])
+            self._index = RowIndex(open_files(self._shards()))
         return self._index
 
     def __getitem__(self, image_id: str) -> str:

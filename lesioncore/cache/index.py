@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lesioncore.cache.fingerprint import fingerprint_sha256, plain
-from lesioncore.cache.shards import FORMAT, SCHEMA_VERSION
+from lesioncore.cache.shards import FORMAT, SCHEMA_VERSION, ShardFile
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json
 
@@ -85,6 +87,18 @@ def write_index(
             "complete": complete,
         },
     )
+
+
+def describe_shard(file: ShardFile, sha256: str) -> dict[str, Any]:
+    """Return what the index says of a shard: name, rows, bytes, SHA-256, rows by status."""
+    values, numbers = np.unique(file.column("status"), return_counts=True)
+    return {
+        "name": file.path.name,
+        "rows": file.rows,
+        "bytes": file.path.stat().st_size,
+        "sha256": sha256,
+        "counts": {v.decode(): int(n) for v, n in zip(values, numbers, strict=True)},
+    }
 
 
 def tool_version() -> str:

@@ -15,7 +15,7 @@ from lesioncore.cache.entry import MaskEntry, MaskRow
 from lesioncore.cache.fingerprint import check_fingerprint
 from lesioncore.cache.index import edits_files, read_index, shard_files
 from lesioncore.cache.lookup import RowIndex
-from lesioncore.cache.shards import ShardFile
+from lesioncore.cache.shards import ShardFile, open_files
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_json
 
@@ -63,7 +63,8 @@ class MaskCache:
 
     def _open(self, index: dict[str, Any], files: list[tuple[str, int | None]]) -> None:
         self._meta = index
-        opened = [ShardFile(self.folder / name, limit=limit) for name, limit in files]
+        paths = [self.folder / name for name, _ in files]
+        opened = open_files(paths, [limit for _, limit in files])
         wanted = index["fingerprint_sha256"]
         for file in opened:
             found = file.attributes.get("fingerprint_sha256", wanted)
@@ -118,6 +119,11 @@ class MaskCache:
             for value, number in zip(values, numbers, strict=True):
                 counts[value.decode()] += int(number)
         return dict(counts)
+
+    @property
+    def files(self) -> list[ShardFile]:
+        """The shards, then the edits files, oldest first."""
+        return self._index.files
 
     @property
     def nbytes(self) -> int:

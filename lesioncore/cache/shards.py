@@ -24,6 +24,8 @@ from lesioncore.files import atomic_path, sha256_bytes
 
 FORMAT = "lesion mask cache"
 SCHEMA_VERSION = 1
+# Processes may often open no more than 1024 files, and a loader has some of its own.
+_HELD_FILES = 256
 
 
 def shard_image(
@@ -47,33 +49,23 @@ def shard_image(
     extra
         Further columns, first axis the rows.
     """
-    sizes = [len(payload) for payload in payloads]
-    mask = {
-        "data": np.frombuffer(b"".join(payloads), np.uint8),
-        "offset": np.concatenate([[0], np.cumsum(sizes)]).astype("<i8"),
-        "checksum": np.array([zlib.crc32(payload) for payload in payloads], "<u4"),
-    }
-    return file_image({**columns.pack_rows(rows), **(extra or {})}, mask, attributes)
-
-
-def file_image(
-    table: Mapping[str, NDArray[Any]],
-    mask: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, str],
-) -> bytes:
-    """Return an HDF5 file image of columns, payloads and attributes."""
     with h5py.File("shard", "w", driver="core", backing_store=False) as file:
-        file.attrs["format"] = FORMAT
+        for name, value in {**attributes, "format": FORMAT}.items():
+            file.attrs[name] = value
         file.attrs["schema_version"] = SCHEMA_VERSION
-        for name, text in attributes.items():
-            file.attrs[name] = text
-        for name, values in table.items():
+        for name, values in {**columns.pack_rows(rows), **(extra or {})}.items():
             _write(file, name, values)
-        for name, values in mask.items():
-            _write(file, f"mask/{name}", values)
+        file["mask/data"] = np.frombuffer(b"".join(payloads), np.uint8)
+        file["mask/offset"] = payload_offsets(payloads)
+        file["mask/checksum"] = np.array([zlib.crc32(payload) for payload in payloads], "<u4")
         file.flush()
         image: bytes = file.id.get_file_image()
         return image
+
+
+def payload_offsets(payloads: Sequence[bytes]) -> NDArray[np.int64]:
+    """Return where each payload starts in the joined bytes, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum([len(payload) for payload in payloads])]).astype("<i8")
 
 
 def _write(file: h5py.File, name: str, values: NDArray[Any]) -> None:
@@ -117,12 +109,16 @@ class ShardFile:
         The file.
     limit
         Read only the first rows: an edits file grows, and a reader may be pinned to a moment.
+    hold
+        Keep the descriptor between reads. Without, each read opens the file: for archives with
+        more shards than a process may open. Shards allow it, since they never change.
     """
 
-    def __init__(self, path: Path, *, limit: int | None = None) -> None:
+    def __init__(self, path: Path, *, limit: int | None = None, hold: bool = True) -> None:
         self.path = path
+        self._descriptor: int | None = None
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise LesionError(
                 f"the mask cache lacks {path.name}",
@@ -130,20 +126,25 @@ class ShardFile:
                 mend="give the same `segstage cache` command again: it redoes what is missing",
             ) from error
         try:
-            self._read_layout()
+            self._read_layout(self._descriptor)
         except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise self._damaged(str(error)) from error
         self.count = self.rows if limit is None else min(limit, self.rows)
+        if not hold:
+            self._let_go()
 
     def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", None)
-        if descriptor is not None:
-            os.close(descriptor)
+        self._let_go()
 
-    def _read_layout(self) -> None:
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _read_layout(self, descriptor: int) -> None:
         # Through our own descriptor: the file by that name may be replaced by a longer one.
         with (
-            os.fdopen(os.dup(self._descriptor), "rb") as handle,
+            os.fdopen(os.dup(descriptor), "rb") as handle,
             h5py.File(handle, "r") as file,
         ):
             self.attributes = {str(k): v for k, v in file.attrs.items()}
@@ -155,17 +156,22 @@ class ShardFile:
                     wanted=f"version {SCHEMA_VERSION} or older",
                     mend="update lesion-pipeline",
                 )
-            self.rows = int(file["image_id"].shape[0])
-            names = [n for n in (*columns.NUMERIC, *columns.TEXT) if n in file]
+            self.unknown = sorted(set(file) - columns.KNOWN)
+            names = sorted(set(file) & {*columns.NUMERIC, *columns.TEXT})
             for name in set(columns.REQUIRED) - set(names):
                 raise ValueError(f"the column {name!r} is missing")
-            self._layout = {name: _place(file[name], self.rows) for name in names}
-            self._offset = _place(file["mask/offset"], self.rows + 1)
-            self._data = _place(file["mask/data"], None)
-            self._checksum = _place(file["mask/checksum"], self.rows)
+            self._layout = {name: _place(file, name) for name in names}
+            self._offset = _place(file, "mask/offset")
+            self._data = _place(file, "mask/data")
+            self._checksum = _place(file, "mask/checksum")
+            self.rows = self._layout["image_id"][3]
+            lengths = {name: place[3] for name, place in self._layout.items()}
+            lengths |= {"mask/offset": self._offset[3] - 1, "mask/checksum": self._checksum[3]}
+            for name, length in lengths.items():
+                if length != self.rows:
+                    raise ValueError(f"{name} has {length} rows, image_id {self.rows}")
             reasons = file["reasons"][:] if "reasons" in file else []
             self.reasons = [_decode(text) for text in reasons]
-            self.unknown = [name for name in file if name not in columns.KNOWN]
 
     def has(self, name: str) -> bool:
         """Return whether the file has a column that this version knows by that name."""
@@ -213,10 +219,6 @@ class ShardFile:
         """Yield every row without its payload."""
         return (self.row_at(row) for row in range(self.count))
 
-    def offsets(self) -> NDArray[np.int64]:
-        """Return where each payload starts in the data, and where the last one ends."""
-        return self._read(self._offset, 0, self.rows + 1)
-
     def data_size(self) -> int:
         """Return the bytes of all payloads."""
         return self._data[3]
@@ -235,7 +237,13 @@ class ShardFile:
         return np.frombuffer(data, dtype).reshape(count, *inner)
 
     def _pread(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._descriptor, size, offset) if size else b""
+        if not size:
+            return b""
+        if self._descriptor is not None:
+            data = os.pread(self._descriptor, size, offset)
+        else:
+            with self.path.open("rb", buffering=0) as handle:
+                data = os.pread(handle.fileno(), size, offset)
         if len(data) != size:
             raise self._damaged("it is cut short")
         return data
@@ -250,21 +258,30 @@ class ShardFile:
         )
 
 
+def open_files(paths: Sequence[Path], limits: Sequence[int | None] = ()) -> list[ShardFile]:
+    """Return shards and edits files, open for reading, with as many descriptors as is polite."""
+    many = len(paths) > _HELD_FILES
+    return [
+        # An edits file may be replaced by a longer one, so it is always held.
+        ShardFile(path, limit=limit, hold=not many or not path.name.startswith("shard-"))
+        for path, limit in zip(paths, limits or [None] * len(paths), strict=True)
+    ]
+
+
 # Offset in the file, type, shape after the row, length.
 Place = tuple[int, np.dtype[Any], tuple[int, ...], int]
 
 
-def _place(dataset: h5py.Dataset, rows: int | None) -> Place:
-    if rows is not None and dataset.shape[0] != rows:
-        raise ValueError(f"{dataset.name} has {dataset.shape[0]} rows, not {rows}")
-    offset = dataset.id.get_offset()
+def _place(file: h5py.File, name: str) -> Place:
+    # h5py's low level: opening a dataset object costs four times as much, and there are twenty.
+    dataset = h5py.h5d.open(file.id, name.encode())
+    offset, shape, kind = dataset.get_offset(), dataset.shape, dataset.dtype
     if offset is None:
-        if dataset.size:
-            raise ValueError(f"{dataset.name} is not stored contiguously and unfiltered")
+        if all(shape):
+            raise ValueError(f"{name} is not stored contiguously and unfiltered")
         offset = 0
-    kind = dataset.dtype
     plain = np.dtype(f"S{kind.itemsize}") if kind.kind == "S" else kind
-    return int(offset), plain, tuple(dataset.shape[1:]), int(dataset.shape[0])
+    return int(offset), plain, tuple(shape[1:]), int(shape[0])
 
 
 def _decode(value: bytes) -> str:

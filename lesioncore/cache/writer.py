@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from lesioncore.cache.codec import ENCODINGS, encode_payload
 from lesioncore.cache.entry import MaskEntry, MaskRow, row_of
 from lesioncore.cache.fingerprint import check_fingerprint, fingerprint_sha256, plain
 from lesioncore.cache.finished import FinishedMasks
 from lesioncore.cache.index import (
     INDEX,
+    describe_shard,
     next_name,
     read_index,
     shard_files,
@@ -149,7 +148,7 @@ class MaskCacheWriter:
             if path.name in known and path.stat().st_size == known[path.name]["bytes"]:
                 self._shards.append(known[path.name])
             else:
-                self._shards.append(_describe(ShardFile(path), sha256_file(path)))
+                self._shards.append(describe_shard(ShardFile(path), sha256_file(path)))
         if [shard["name"] for shard in self._shards] != list(known):
             self._complete = False
 
@@ -238,7 +237,7 @@ class MaskCacheWriter:
             self._journal = None
         self._pending.clear()
         self._pending_bytes = 0
-        self._shards.append(_describe(ShardFile(path), sha256))
+        self._shards.append(describe_shard(ShardFile(path), sha256))
         self._finished.forget()
         self._write_index()
 
@@ -288,17 +287,6 @@ class MaskCacheWriter:
         # The journal holds what cannot be closed now (a full disk); the first error matters more.
         with contextlib.suppress(LesionError, OSError):
             self.close()
-
-
-def _describe(file: ShardFile, sha256: str) -> dict[str, Any]:
-    values, numbers = np.unique(file.column("status"), return_counts=True)
-    return {
-        "name": file.path.name,
-        "rows": file.rows,
-        "bytes": file.path.stat().st_size,
-        "sha256": sha256,
-        "counts": {v.decode(): int(n) for v, n in zip(values, numbers, strict=True)},
-    }
 
 
 def _check_encoding(found: str, wanted: str, folder: Path) -> None:
