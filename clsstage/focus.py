@@ -204,6 +204,8 @@ def _soften(image: Image, soft: Image, level: int, blur: float) -> Image:
     inside = cv2.GaussianBlur(inside, (0, 0), max(0.5, _FEATHER * side / 2))
     inside = np.minimum(inside * np.float32(1.0 / level), 1.0)
     opacity = cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR)
+    # Tips of the outline would be blurred away: what is lesion stays as it is.
+    opacity = np.maximum(opacity, np.minimum(soft * np.float32(1.0 / level), 1.0))
     # Surroundings are averaged without the lesion, so that its colour does not bleed into them.
     coarse = (max(1, -(-width // _COARSE)), max(1, -(-height // _COARSE)))
     weight = 1.0 - cv2.resize(opacity, coarse, interpolation=cv2.INTER_AREA)
