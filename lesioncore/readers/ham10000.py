@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesioncore.readers.base import Reader, register
@@ -10,6 +11,9 @@ from lesioncore.readers.tables import read_official, require_columns, standardis
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_IMAGE_FOLDERS = ("HAM10000_images", "HAM10000_images_part_1", "HAM10000_images_part_2")
+_MASK_FOLDERS = ("HAM10000_segmentations_lesion_tschandl", "HAM10000_segmentations", "masks")
 
 
 @register("ham10000")
@@ -27,30 +31,29 @@ class Ham10000(Reader):
     def read(self) -> pd.DataFrame:
         """Return the manifest: lesion ids, age, sex, site; patient ids were never published."""
         self.check_root()
-        path = find_file([self.root], "HAM10000_metadata.csv", "HAM10000_metadata")
-        if path is None:
+        table = metadata_ham(self.root)
+        if table is None:
             raise self.not_found("HAM10000_metadata.csv")
-        table = read_official(path)
-        require_columns(table, path, ["image_id", "lesion_id", "dx"])
-        images = index_images(
-            find_folder(self.root, name)
-            for name in ("HAM10000_images", "HAM10000_images_part_1", "HAM10000_images_part_2")
-        )
-        masks = index_images(
-            [
-                find_folder(
-                    self.root,
-                    "HAM10000_segmentations_lesion_tschandl",
-                    "HAM10000_segmentations",
-                    "masks",
-                )
-            ],
-            mask_stem,
-        )
         return self.finish(
-            standardise(table, self.name, path),
-            images,
-            masks,
+            table,
+            index_images(find_folder(self.root, name) for name in _IMAGE_FOLDERS),
+            read_masks(self.root),
             keep_unlisted=True,
             modality="dermoscopy",
         )
+
+
+def metadata_ham(root: Path) -> pd.DataFrame | None:
+    """Return the standardised `HAM10000_metadata.csv` of a folder, or None where there is none."""
+    # On Dataverse the table has no suffix.
+    path = find_file([root], "HAM10000_metadata.csv", "HAM10000_metadata")
+    if path is None:
+        return None
+    table = read_official(path)
+    require_columns(table, path, ["image_id", "lesion_id", "dx"])
+    return standardise(table, "ham10000", path)
+
+
+def read_masks(root: Path) -> dict[str, str]:
+    """Return {image id: path} of the masks of HAM10000 in a folder; empty where there are none."""
+    return index_images([find_folder(root, *_MASK_FOLDERS)], mask_stem)

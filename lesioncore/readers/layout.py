@@ -73,6 +73,7 @@ def index_images(
     *,
     depth: int = 3,
     refuse_twins: bool = False,
+    without: Path | None = None,
 ) -> dict[str, str]:
     """Return {image id: absolute path} of the image files under `folders`, sorted by path.
 
@@ -86,6 +87,8 @@ def index_images(
         Levels of subfolders.
     refuse_twins : bool
         Raise for two files of one id; else the first counts (archives repeat whole folders).
+    without : path, optional
+        A subfolder that is left out.
 
     Raises
     ------
@@ -93,12 +96,13 @@ def index_images(
         Two files of one id, if asked for.
     """
     found: dict[str, str] = {}
+    left_out = str(without) + os.sep if without is not None else None
     for folder in folders:
         if folder is None:
             continue
         for path, file_stem in sorted(_image_files(str(folder), depth)):
             name = stem(file_stem)
-            if name is None:
+            if name is None or (left_out and path.startswith(left_out)):
                 continue
             if refuse_twins and name in found:
                 raise LesionError(

@@ -45,6 +45,16 @@ _MODALITY_STARTS = {
 }
 _ID_SUFFIX = re.compile(r"(_downsampled)?(\.(jpe?g|png|bmp|tiff?|webp))?$", re.IGNORECASE)
 _TRUTH = {"true": 1.0, "false": 0.0}
+_TARGET = _TRUTH | {
+    "malignant": 1.0,
+    "benign": 0.0,
+    "1": 1.0,
+    "0": 0.0,
+    "1.0": 1.0,
+    "0.0": 0.0,
+    "yes": 1.0,
+    "no": 0.0,
+}
 
 
 def read_official(path: Path) -> pd.DataFrame:
@@ -109,6 +119,8 @@ def standardise(
     for name in ("age", "diameter_mm"):
         if name in columns:
             columns[name] = _numbers(columns[name], f"{path}: {name}")
+    if "target" in columns:
+        columns["target"] = target_values(columns["target"], f"{path}: target")
     if "sex" in columns:
         columns["sex"] = _words(columns["sex"], harmonise_sex, "sex", path)
     if "site" in columns:
@@ -140,6 +152,29 @@ def harmonised(raw: pd.Series, source: str, path: Path | str = "table") -> dict[
         "diagnosis": map_words(raw, lambda word: harmonise(source, word)),
         "diagnosis_raw": to_text(raw),
     }
+
+
+def target_values(values: pd.Series, name: str) -> pd.Series:
+    """Return a binary label as 1.0, 0.0 or NaN; `malignant`, `benign`, `true`, `yes` are words for it.
+
+    Raises
+    ------
+    LesionError
+        A value is none of these; `name` is what it calls the column.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(values):
+        return values.astype("float64")
+    words = {word: plain_words(word) for word in values.dropna().unique()}
+    foreign = sorted({w for w in words.values() if w not in _TARGET and w not in UNKNOWN_WORDS})
+    if foreign:
+        raise LesionError(
+            f"{name}: not a binary label: {_some(foreign)}",
+            wanted="1 or malignant, 0 or benign, or nothing where it is unknown",
+            mend="a column of diseases is mapped as diagnosis, not as target",
+        )
+    return values.map({word: _TARGET.get(plain) for word, plain in words.items()}).astype("float64")
 
 
 def harmonise_modality(raw: object) -> str | None:
