@@ -236,9 +236,8 @@ def checks_page(checks: dict[str, Any]) -> str:
     ]
     for policy, count in checks["labels"].items():
         mark = " (default)" if policy == checks["policy"] else ""
-        lines.append(
-            f"| {policy}{mark} | {count['malignant']:,} | {count['benign']:,} | {count['unknown']:,} |"
-        )
+        cells = (f"{count[key]:,}" for key in ("malignant", "benign", "unknown"))
+        lines.append(f"| {policy}{mark} | {' | '.join(cells)} |")
     for name in ("diagnoses", "sexes", "sites"):
         if checks[name]:
             shown = ", ".join(f"{key} {count:,}" for key, count in checks[name].items())

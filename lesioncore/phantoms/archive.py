@@ -103,12 +103,13 @@ def make_phantom_archive(
 ) -> None:
     """Write an archive of `n` phantoms to `folder`.
 
-    `phantom.json` is marked complete last; a folder that was cut off is made again.
+    `phantom.json` is marked complete last: a folder that was cut off is made again, and one that is
+    complete with the same options is left as it is.
 
     Parameters
     ----------
     folder : path
-        Absent, empty, or a phantom archive that was cut off.
+        Absent, empty, or an archive of phantoms.
     n : int
         Number of pictures.
     seed : int
@@ -123,7 +124,7 @@ def make_phantom_archive(
     Raises
     ------
     LesionError
-        The folder holds something else.
+        The folder holds something else, or phantoms made with other options.
     UsageError
         An option is out of range.
     """
@@ -141,6 +142,10 @@ def make_phantom_archive(
         "prevalence": prevalence,
         "artefacts": artefacts,
     }
+    there = archive_options(root)
+    if there is not None and there.get("complete"):
+        _check_same(root, there, options)
+        return
     write_json(root / "phantom.json", {**options, "complete": False})
     write_text(root / "README.md", _README)
     rows, truths = [], []
@@ -179,6 +184,20 @@ def check_empty_or_own(root: Path) -> None:
         )
     if options is not None and options.get("source") != SOURCE:
         raise LesionError(f"{root / 'phantom.json'} was not written by this tool")
+
+
+def _check_same(root: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [
+        f"{key} is {there.get(key)}, not {value}"
+        for key, value in wanted.items()
+        if there.get(key) != value
+    ]
+    if differing:
+        raise LesionError(
+            f"{root} holds phantoms made with other options: {'; '.join(differing)}",
+            wanted="the same options, or a folder without phantoms",
+            mend="choose another folder, or remove this one",
+        )
 
 
 def metadata_row(item: PlannedImage, phantom: Phantom) -> dict[str, Any]:

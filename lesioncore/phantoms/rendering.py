@@ -146,7 +146,7 @@ def check_options(*, size: int, prevalence: float, n: int = 1) -> None:
 def draw_shot(rng: np.random.Generator, case: Case, *, artefacts: float = 1.0) -> Shot:
     """Draw one picture of `case`."""
     diameter = case.lesion.diameter_mm
-    ratio = diameter / math.exp(rng.normal(math.log(12.5), 0.22))
+    ratio = diameter / math.exp(rng.normal(math.log(10.8), 0.24))
     ratio = float(np.clip(ratio, 0.18, 0.88))
     # Most lesions are framed well; one in twelve leaves the picture.
     stray = rng.random() < 0.08
