@@ -112,9 +112,9 @@ def main() -> None:
             arguments.out / f"{archive}.txt",
             f"# Test list of {archive}: {len(listed)} of {len(part)} images, never used for\n"
             "# training, early stopping or the choice of presets. Made by\n"
-            "# benchmarks/make_test_lists.py: images are grouped over all archives by image id,\n"
-            "# patient, lesion and nearly equal pictures; a group is listed when the SHA-256 of its\n"
-            f"# name falls in the lowest {TEST_SHARE:.0%}. Ids only; the archives have the rest.\n"
+            "# benchmarks/make_test_lists.py: images are grouped over all archives by image\n"
+            "# id, patient, lesion and nearly equal pictures; a group is listed when the SHA-256\n"
+            f"# of its name falls in the lowest {TEST_SHARE:.0%}. Ids only: the archives have the rest.\n"
             + "".join(f"{image_id}\n" for image_id in listed),
         )
         print(f"{archive}: {len(listed)} of {len(part)} images ({len(listed) / len(part):.1%})")
