@@ -114,7 +114,7 @@ def main() -> None:
             "# training, early stopping or the choice of presets. Made by\n"
             "# benchmarks/make_test_lists.py: images are grouped over all archives by image\n"
             "# id, patient, lesion and nearly equal pictures; a group is listed when the SHA-256\n"
-            f"# of its name falls in the lowest {TEST_SHARE:.0%}. Ids only: the archives have the rest.\n"
+            f"# of its name falls in the lowest {TEST_SHARE:.0%}. Ids only.\n"
             + "".join(f"{image_id}\n" for image_id in listed),
         )
         print(f"{archive}: {len(listed)} of {len(part)} images ({len(listed) / len(part):.1%})")
