@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lesioncore.commands import Command, CommandTree, run_commands
+from pipelines.cache_config import CacheInfoConfig, CacheMergeConfig, CacheVerifyConfig
 from pipelines.config import (
     DemoConfig,
     DoctorConfig,
@@ -13,6 +14,7 @@ from pipelines.config import (
     ReportConfig,
     RunConfig,
 )
+from pipelines.prepare_config import PrepareConfig
 
 COMMANDS: CommandTree = {
     "demo": Command(
@@ -30,6 +32,11 @@ COMMANDS: CommandTree = {
         "give photographs a probability of malignancy (not a diagnosis)",
         positional=("photos", "+"),
     ),
+    "prepare": Command(
+        PrepareConfig,
+        "pipelines.prepare:prepare",
+        "check an archive and write its manifest, or draw synthetic lesions",
+    ),
     "overlay": Command(
         OverlayConfig, "pipelines.overlay:overlay", "draw cached masks on a contact sheet"
     ),
@@ -39,6 +46,26 @@ COMMANDS: CommandTree = {
     "doctor": Command(
         DoctorConfig, "pipelines.doctor:doctor", "check this machine, and a data set if named"
     ),
+    "cache": {
+        "info": Command(
+            CacheInfoConfig,
+            "pipelines.cache_admin:info",
+            "say what mask caches hold",
+            positional=("caches", "+"),
+        ),
+        "verify": Command(
+            CacheVerifyConfig,
+            "pipelines.cache_admin:verify",
+            "check every mask of caches",
+            positional=("caches", "+"),
+        ),
+        "merge": Command(
+            CacheMergeConfig,
+            "pipelines.cache_admin:merge",
+            "make one cache of several with the same fingerprint",
+            positional=("caches", "+"),
+        ),
+    },
 }
 
 

@@ -107,7 +107,8 @@ def calibration_figure(
     for x, y, count in zip(predicted, observed, counts, strict=True):
         axes.annotate(f"{count}", (x, y), (5, -10), textcoords="offset points", color=QUIET,
                       fontsize=8.5)  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction malignant")
+    # Points at 0 and 1 keep their whole mark.
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.04, 1.04), ylabel="fraction malignant")
     below.hist(
         scores, bins=np.linspace(0, 1, 31).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.5
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
-from lesioncore.files import read_json, sha256_file
+from lesioncore.files import read_json, sha256_file, sha256_json
 from lesioncore.runs import FREE_FIELDS
 from pipelines.datasets import RunData
 from pipelines.steps import Step
@@ -94,7 +94,11 @@ def scored_part(data: RunData) -> str:
 def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
     """Return the steps of the run in order."""
     segmenter, classifier = stage_configs(config, paths)
-    learnt = {"data": data.fingerprint, "seed": config.seed, "test_list": _list_of(config)}
+    learnt = {
+        "data": data.fingerprint,
+        "seed": config.seed,
+        "test_ids_sha256": sha256_json(sorted(data.test)),
+    }
     part = scored_part(data)
     return [
         Step(
@@ -272,12 +276,6 @@ def _options(config: Any) -> dict[str, Any]:
 
     drop = FREE_FIELDS | {"force", "dry_run"}
     return {name: value for name, value in plain_config(config).items() if name not in drop}
-
-
-def _list_of(config: RunConfig) -> str:
-    # A file of ids counts by what it says, the words auto and none as they are.
-    path = Path(config.test_list)
-    return sha256_file(path) if path.is_file() else config.test_list
 
 
 def _is_complete(folder: Path) -> bool:

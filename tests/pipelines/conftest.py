@@ -39,12 +39,21 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def held_back(root: Path) -> Path:
+    """Write a test list of the first patients: by chance the hash rule takes none of so few."""
+    table = pd.read_csv(root / "metadata.csv")
+    first = table["patient_id"].unique()[:14]
+    path = root.parent / "test-list.txt"
+    path.write_text("\n".join(table.loc[table["patient_id"].isin(first), "image_id"]))
+    return path
+
+
 @pytest.fixture(scope="session")
 def fake_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
     """See `FakeRun`."""
     paths = RunPaths(tmp_path_factory.mktemp("runs") / "fake")
     options = DataOptions(dataset="phantom", root=phantoms, n=COUNT)
-    data = load_run_data(options, seed=0, policy="auto", test_list="auto")
+    data = load_run_data(options, seed=0, policy="auto", test_list=str(held_back(phantoms)))
     manifest = data.manifest
     write_cache(paths.cache, manifest)
     split = make_split(

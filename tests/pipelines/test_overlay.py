@@ -103,7 +103,7 @@ def test_no_cache_at_all_is_refused(fake_run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"tiles": 0}, {"tile": 4}, {"out": Path("sheet.pdf")}])
 def test_wrong_values_are_refused_before_any_work(wrong: dict) -> None:
     given = {"dataset": "phantom", "masks": Path("cache"), "out": Path("sheet.png")}
-    with pytest.raises(ValueError, match="wanted|must be"):
+    with pytest.raises(ValueError, match=r"wanted|must be"):
         OverlayConfig(**(given | wrong))
 
 
