@@ -40,8 +40,8 @@ class JointTransform:
 
     Draws come from one generator shared by all steps. (``Compose(seed=...)`` of albumentations
     2.0.8 gives each step its own copy of the same generator, so that e.g. horizontal and vertical
-    flips always come together.) In a worker process that was forked, the generator is seeded anew
-    from the seed and the number of the worker, and OpenCV is set to one thread.
+    flips always come together.) In a forked worker that nobody reseeds, the generator is seeded
+    anew from the seed and the number of the worker; OpenCV is set to one thread there.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ class JointTransform:
         generator = np.random.default_rng([len(parts), *parts] if parts else None)
         python = random.Random(int(generator.integers(2**63)))
         self._chain.set_random_state(generator, python)
+        self._settle()
 
     def __call__(self, image: Image, mask: Mask | None = None) -> tuple[Image, Mask | None]:
         """Transform an image and its mask.
@@ -109,13 +110,18 @@ class JointTransform:
         return np.ascontiguousarray(result["image"]), moved
 
     def _enter_worker(self) -> None:
-        self._pid = os.getpid()
-        # OpenCV's thread pool does not survive a fork (hangs), and workers are the parallelism.
-        cv2.setNumThreads(0)
+        """In a forked copy that nobody has reseeded: each worker gets draws of its own."""
         if self.seed is None:
             self.reseed(None)
         else:
             self.reseed(self.seed, _worker_number())
+
+    def _settle(self) -> None:
+        """Note which process the draws belong to; a forked one gets a single OpenCV thread."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            # OpenCV's thread pool does not survive a fork (hangs), and workers are the parallelism.
+            cv2.setNumThreads(0)
 
 
 def _worker_number() -> int:

@@ -150,7 +150,7 @@ def _hair(image: Field, artefacts: Artefacts, rng: np.random.Generator, size: in
         _polyline(shade, points + 0.006, 110, 2 * unit)
     image = image * (1.0 - 0.3 * cv2.GaussianBlur(_down(shade, size), (3, 3), 0))
     tones = np.array(
-        [[0.012, 0.009, 0.008], [0.03, 0.016, 0.009], [0.1, 0.055, 0.025], [0.25, 0.22, 0.2]],
+        [[0.012, 0.009, 0.008], [0.03, 0.016, 0.009], [0.1, 0.055, 0.025], [0.3, 0.26, 0.21]],
         np.float32,
     )
     colour = tones[int(rng.choice(4, p=[0.45, 0.35, 0.14, 0.06]))]

@@ -150,7 +150,9 @@ def test_seed_repeats_and_item_seed_is_independent_of_history():
     assert not np.array_equal(chain(image, mask)[0], expected[0])
 
 
-def _child(chain, image, queue):
+def _child(chain, image, queue, seed=None):
+    if seed is not None:
+        chain.reseed(seed)
     queue.put((chain(image)[0], cv2.getNumThreads()))
 
 
@@ -169,6 +171,21 @@ def test_forked_worker_gets_its_own_draws_and_one_thread():
     assert np.array_equal(results[0][0], results[1][0])  # the same worker number and seed
     assert not np.array_equal(results[0][0], chain(image)[0])
     assert results[0][1] == 1
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_seed_given_in_the_worker_is_kept():
+    """The loader seeds a worker before its first item; the fork must not undo that."""
+    image, _ = _disc()
+    chain = segmentation_train(64, seed=9)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_child, args=(chain, image, queue, 31))
+    process.start()
+    result, threads = queue.get(timeout=30)
+    process.join()
+    chain.reseed(31)
+    assert np.array_equal(result, chain(image)[0]) and threads == 1
 
 
 def test_eval_is_deterministic_and_matches_opencv():
