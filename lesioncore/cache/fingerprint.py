@@ -36,8 +36,8 @@ def check_fingerprint(found: Fingerprint, wanted: Fingerprint, folder: Path | st
         raise LesionError(
             f"the mask cache {folder} was made by something else: " + "; ".join(differences),
             wanted="a cache with the fingerprint of this segmenter and its settings",
-            mend="choose another --out, use the settings of the cache, or give --overwrite to make "
-            "its masks anew (what people edited is kept)",
+            mend="choose another --out, or the settings of the cache; to make its masks anew "
+            f"and keep what people edited: rm {folder}/index.json {folder}/shard-*.h5",
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lesioncore.cache.journal import Item
 from lesioncore.cache.lookup import RowIndex
-from lesioncore.cache.shards import open_files
+from lesioncore.cache.shards import ShardFile, open_files
 
 
 class FinishedMasks(Mapping[str, str]):
@@ -27,6 +27,7 @@ class FinishedMasks(Mapping[str, str]):
         self._shards = shards
         self._pending = pending
         self._index: RowIndex | None = None
+        self._open: dict[Path, ShardFile] = {}
 
     def forget(self) -> None:
         """Look at the shards anew next time."""
@@ -35,7 +36,10 @@ class FinishedMasks(Mapping[str, str]):
     @property
     def _sealed(self) -> RowIndex:
         if self._index is None:
-            self._index = RowIndex(open_files(self._shards()))
+            paths = self._shards()
+            new = [path for path in paths if path not in self._open]
+            self._open.update(zip(new, open_files(new, of=len(paths)), strict=True))
+            self._index = RowIndex([self._open[path] for path in paths])
         return self._index
 
     def __getitem__(self, image_id: str) -> str:

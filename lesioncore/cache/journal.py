@@ -39,13 +39,16 @@ class Journal:
     def __init__(self, path: Path, header: dict[str, str]) -> None:
         self.path = path
         with writing_to(path):
+            _, items, end = read_journal(path)
+            self._end = end if items else 0
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            _, items, self._end = read_journal(path)
-            os.ftruncate(self._descriptor, self._end)
-            if not items:
-                self._end = 0
-                record = _record(json.dumps(header).encode(), b"")
-                self._append(_MAGIC + record)
+            try:
+                os.ftruncate(self._descriptor, self._end)
+                if not items:
+                    self._append(_MAGIC + _record(json.dumps(header).encode(), b""))
+            except BaseException:
+                self.close()
+                raise
         self._synced = time.monotonic()
 
     def append(self, row: MaskRow, payload: bytes) -> None:

@@ -249,18 +249,33 @@ class ShardFile:
         return data
 
     def _damaged(self, what: str) -> LesionError:
+        return self.damaged(self.path, what)
+
+    @staticmethod
+    def damaged(path: Path, what: str) -> LesionError:
+        """Return the error for a file that is not what it was when it was written."""
+        again = "delete that file and give the `segstage cache` command again: it redoes only what "
         return LesionError(
-            f"a damaged mask cache file: {self.path}: {what}",
-            mend="delete that file and give the `segstage cache` command again: it redoes "
-            "only what was in it"
-            if self.path.name.startswith("shard-")
-            else None,
+            f"a damaged mask cache file: {path}: {what}",
+            mend=again + "was in it" if path.name.startswith("shard-") else None,
         )
 
 
-def open_files(paths: Sequence[Path], limits: Sequence[int | None] = ()) -> list[ShardFile]:
-    """Return shards and edits files, open for reading, with as many descriptors as is polite."""
-    many = len(paths) > _HELD_FILES
+def open_files(
+    paths: Sequence[Path], limits: Sequence[int | None] = (), *, of: int | None = None
+) -> list[ShardFile]:
+    """Return shards and edits files, open for reading, with as many descriptors as is polite.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    limits
+        How many rows to read of each; left out, all.
+    of
+        How many files the caller has in all; left out, these.
+    """
+    many = (len(paths) if of is None else of) > _HELD_FILES
     return [
         # An edits file may be replaced by a longer one, so it is always held.
         ShardFile(path, limit=limit, hold=not many or not path.name.startswith("shard-"))

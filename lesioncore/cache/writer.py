@@ -54,8 +54,6 @@ class MaskCacheWriter:
         Masks a shard.
     writer
         Goes into the names of the shards, so that those of several processes can be told apart.
-    overwrite
-        Throw away the masks of another fingerprint; what people edited is kept.
 
     Raises
     ------
@@ -71,7 +69,6 @@ class MaskCacheWriter:
         shard_size: int = 4096,
         *,
         writer: str = "0",
-        overwrite: bool = False,
     ) -> None:
         if encoding not in ENCODINGS:
             raise LesionError(
@@ -97,28 +94,23 @@ class MaskCacheWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / LOCK)
         try:
-            self._resume(overwrite)
+            self._resume()
         except BaseException:
             self._lock.release()
             raise
 
-    def _resume(self, overwrite: bool) -> None:
+    def _resume(self) -> None:
         listed: list[dict[str, Any]] = []
         if (self.folder / INDEX).is_file():
             index = read_index(self.folder)
-            try:
-                check_fingerprint(index["fingerprint"], self._fingerprint, self.folder)
-                _check_encoding(index["encoding"], self.encoding, self.folder)
-                listed, self._complete = index["shards"], bool(index["complete"])
-            except LesionError:
-                if not overwrite:
-                    raise
-                self._discard(index)
+            check_fingerprint(index["fingerprint"], self._fingerprint, self.folder)
+            _check_encoding(index["encoding"], self.encoding, self.folder)
+            listed, self._complete = index["shards"], bool(index["complete"])
         elif shard_files(self.folder):
             raise LesionError(
                 f"{self.folder} holds shards but no {INDEX}",
-                wanted="a mask cache, or an empty folder",
-                mend="put the index back, or choose another --out",
+                wanted="a mask cache, or a folder without shards",
+                mend=f"put the index back, choose another --out, or rm {self.folder}/shard-*.h5",
             )
         self._list_shards(listed)
         self._recover_journal()
@@ -126,29 +118,16 @@ class MaskCacheWriter:
             self._write_index()
         self._finished = FinishedMasks(self._sealed_paths, self._pending)
 
-    def _discard(self, index: dict[str, Any]) -> None:
-        """Delete another fingerprint's masks. Killed half-way, its index still refuses ours."""
-        write_index(
-            self.folder,
-            fingerprint=index["fingerprint"],
-            encoding=index["encoding"],
-            shards=[],
-            counts={},
-            complete=False,
-        )
-        (self.folder / JOURNAL).unlink(missing_ok=True)
-        for path in shard_files(self.folder):
-            path.unlink()
-        self._write_index()
-
     def _list_shards(self, listed: list[dict[str, Any]]) -> None:
         """Take the shards that are there: one may be lost, or newer than the index."""
         known = {shard["name"]: shard for shard in listed}
         for path in shard_files(self.folder):
-            if path.name in known and path.stat().st_size == known[path.name]["bytes"]:
-                self._shards.append(known[path.name])
-            else:
-                self._shards.append(describe_shard(ShardFile(path), sha256_file(path)))
+            listing = known.get(path.name)
+            if listing is None:
+                listing = describe_shard(ShardFile(path), sha256_file(path))
+            elif path.stat().st_size != listing["bytes"]:
+                raise ShardFile.damaged(path, f"it had {listing['bytes']} bytes when written")
+            self._shards.append(listing)
         if [shard["name"] for shard in self._shards] != list(known):
             self._complete = False
 
@@ -295,5 +274,5 @@ def _check_encoding(found: str, wanted: str, folder: Path) -> None:
             f"the mask cache {folder} was made by something else: "
             f"encoding is {found!r} in the cache, {wanted!r} now",
             wanted=f"--encoding {found}",
-            mend="choose another --out, or give --overwrite to make its masks anew",
+            mend="choose another --out, or the encoding of the cache",
         )
