@@ -76,9 +76,7 @@ def tiny(archive: Path, out: Path, **changes: Any) -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
-def two_folds(
-    archive: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory
-) -> TrainConfig:
+def two_folds(archive: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """A finished run of two members on the default focus; its config."""
     from clsstage.train import train
 
