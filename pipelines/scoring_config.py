@@ -1,0 +1,47 @@
+"""Flags of `lesion evaluate`. Plain data: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesioncore.config import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score any table of predictions against labels, with bootstrap intervals.
+
+    Args:
+        predictions: CSV or Parquet file with an id and one or more scores a row
+        labels: file with an id and a label a row; left out, the labels are in the predictions
+        out: file for the scores (scores.json); left out, they go to stdout
+        id_column: left out, the first of image_id, isic_id, image_name, img_id, image
+        score_column: may be said several times, then the models are compared; left out, the first
+            of malignant, score, probability, prediction, prob (target in a file without labels)
+        label_column: left out, the first of target, label, malignant, benign_malignant
+        policy: what counts as malignant where the labels are diagnoses: cancer, cancer+ak, melanoma
+        source: archive whose words the diagnoses are (ham10000, ...), where words mean something
+            in one archive only
+        group_column: what the bootstrap draws as a whole; left out, patient_id, then lesion_id
+        n_bootstrap: resamples behind the intervals
+        stratify: keep the number of groups with a positive the same in each resample
+        min_tpr: sensitivity above which the partial AUC counts
+        seed: seed of the bootstrap
+        max_failed: refuse when more rows than this have no partner or no score
+    """
+
+    predictions: Path
+    labels: Path | None = None
+    out: Path | None = None
+    id_column: str | None = None
+    score_column: list[str] | None = None
+    label_column: str | None = None
+    policy: Policy = "auto"
+    source: str | None = None
+    group_column: str | None = None
+    n_bootstrap: int = 1000
+    stratify: bool = False
+    min_tpr: float = 0.8
+    seed: int = 0
+    max_failed: int = 0
