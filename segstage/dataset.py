@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lesioncore.duplicates import COPY_SIZE, grey_copy
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_bytes
 from lesioncore.images import decode_image, read_image, read_image_bytes, read_mask
@@ -18,9 +19,6 @@ from lesioncore.transforms import JointTransform
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Side of the small grey copies that near duplicates are looked for in.
-GREY_SIDE = 32
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -69,13 +67,13 @@ class Inspection(NamedTuple):
         Of the image's bytes; empty when they could not be read.
     problem : str
         Why the pair cannot be trained on; empty when it can.
-    grey : (GREY_SIDE, GREY_SIDE) uint8
-        Small grey copy.
+    grey : (COPY_SIZE, COPY_SIZE) float32
+        Small grey copy, for near duplicates; zeros where there is a problem.
     """
 
     sha256: str
     problem: str
-    grey: NDArray[np.uint8]
+    grey: NDArray[np.float32]
 
 
 class InspectionDataset(Dataset[Inspection]):
@@ -89,16 +87,16 @@ class InspectionDataset(Dataset[Inspection]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Inspection:
-        digest, grey = "", np.zeros((GREY_SIDE, GREY_SIDE), dtype=np.uint8)
+        digest = ""
         try:
             data = read_image_bytes(str(self.images[index]))
             digest = sha256_bytes(data)
             image = decode_image(data, str(self.images[index]))
             read_mask(str(self.masks[index]), image.shape[:2])
         except LesionError as error:
-            return Inspection(digest, error.found, grey)
-        small = cv2.resize(image, (GREY_SIDE, GREY_SIDE), interpolation=cv2.INTER_AREA)
-        return Inspection(digest, "", np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
+            blank = np.zeros((COPY_SIZE, COPY_SIZE), dtype=np.float32)
+            return Inspection(digest, error.found, blank)
+        return Inspection(digest, "", grey_copy(image))
 
 
 class ImageBatchItem(NamedTuple):

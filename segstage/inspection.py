@@ -30,13 +30,13 @@ class Inspected:
         The usable rows.
     digests : dict of str to str
         Image id to the SHA-256 of its bytes.
-    greys : (n, side, side) uint8
+    copies : (n, side, side) float32
         Small grey copies, in the manifest's order.
     """
 
     manifest: pd.DataFrame
     digests: dict[str, str]
-    greys: NDArray[np.uint8]
+    copies: NDArray[np.float32]
 
 
 def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
     return manifest[~missing].reset_index(drop=True)
 
 
-def inspect(manifest: pd.DataFrame, *, workers: int, max_failed: int = 0) -> Inspected:
+def inspect_images(manifest: pd.DataFrame, *, workers: int, max_failed: int = 0) -> Inspected:
     """Read every image and mask of a manifest once.
 
     Parameters

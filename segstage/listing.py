@@ -12,7 +12,8 @@ def list_models(config: ModelsConfig) -> int:
         names = _encoders(config.encoders.lower())
         if not names:
             raise LesionError(
-                f"no encoder's name holds {config.encoders!r}", mend="segstage models --encoders net"
+                f"no encoder's name holds {config.encoders!r}",
+                mend="segstage models --encoders net",
             )
         print("\n".join(names))
         return 0
@@ -27,8 +28,9 @@ def list_models(config: ModelsConfig) -> int:
 
 
 def _encoders(text: str) -> list[str]:
-    import segmentation_models_pytorch as smp
     import timm
 
-    own = [name for name in smp.encoders.get_encoder_names() if text in name]
-    return sorted(own) + [f"tu-{name}" for name in timm.list_models() if text in name]
+    from segstage.models.unet import encoder_names
+
+    own = [name for name in encoder_names() if text in name]
+    return own + [f"tu-{name}" for name in timm.list_models() if text in name]

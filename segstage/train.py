@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lesioncore.config import FitOptions
 from lesioncore.devices import choose_workers
+from lesioncore.duplicates import near_duplicates
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, sha256_file, write_json, write_table, write_text
+from lesioncore.holdout import test_ids
 from lesioncore.loading import EpochSampler, make_loader
 from lesioncore.metrics import bootstrap, mean
 from lesioncore.progress import log
 from lesioncore.readers import load_manifest
 from lesioncore.runs import Run
-from lesioncore.splits import check_split, make_split, member_ids, read_split, write_split
+from lesioncore.splits import (
+    assign_groups,
+    check_split,
+    make_split,
+    member_ids,
+    read_split,
+    write_split,
+)
 from lesioncore.training import fit, forget_checkpoints
 from lesioncore.transforms import segmentation_eval, segmentation_train
 from segstage.config import TrainConfig
 from segstage.dataset import SegmentationDataset
-from segstage.inspection import Inspected, inspect, with_masks
+from segstage.inspection import Inspected, inspect_images, with_masks
 from segstage.models._registry import Segmenter, create_segmenter
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
@@ -53,54 +62,69 @@ def train(config: TrainConfig) -> int:
         Images without masks, unreadable or of another size than their mask; a split that leaks;
         another run in `out`.
     """
-    run = Run.open(config.out, "segstage", config)
-    if run.complete:
-        log.info("nothing to do: %s is complete", run.folder)
-        return 0
-    manifest = load_manifest(config, seed=config.seed)
-    manifest, split = _prepare(run, manifest, config)
-    members = config.folds
-    for number in range(members):
+    home = Path(config.out)
+    if not (home / "run.json").is_file():
+        # Before a folder is made: a mistake should not leave a run that has to be removed.
+        new_segmenter(config)
+        seen = _inspected(load_manifest(config, seed=config.seed), config)
+        split = new_split(seen, config)
+        run = Run.open(home, "segstage", config)
+        _keep_split(run, split, seen)
+        manifest = seen.manifest
+    else:
+        run = Run.open(home, "segstage", config)
+        if run.complete:
+            log.info("nothing to do: %s is complete", run.folder)
+            return 0
+        manifest = load_manifest(config, seed=config.seed)
+        if not _has_split(run):
+            seen = _inspected(manifest, config)
+            _keep_split(run, new_split(seen, config), seen)
+        manifest, split = _take_up(run, manifest)
+    for number in range(config.folds):
         if (run.folder / f"member-{number}" / OUT_OF_FOLD).is_file():
-            log.info("member %d of %d: there already", number, members)
+            log.info("member %d of %d: there already", number, config.folds)
             continue
         _train_member(run, number, manifest, split, config)
     _finish(run, split, config)
     return 0
 
 
-def _prepare(
-    run: Run, manifest: pd.DataFrame, config: TrainConfig
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the usable rows and their split: those of the run, or new ones."""
-    if run.path("split.csv").is_file() and run.path(PROVENANCE).is_file():
-        split = read_split(run.path("split.csv"))
-        manifest = manifest[manifest["image_id"].astype(str).isin(set(split["image_id"]))]
-        manifest = manifest.reset_index(drop=True)
-        check_split(split, manifest)
-        return manifest, split
-    from lesioncore.holdout import test_ids
-    from lesioncore.splits import assign_groups
-
-    seen = inspect(
+def _inspected(manifest: pd.DataFrame, config: TrainConfig) -> Inspected:
+    return inspect_images(
         with_masks(manifest, config.max_failed),
         workers=config.workers,
         max_failed=config.max_failed,
     )
+
+
+def _has_split(run: Run) -> bool:
+    # Written in this order, so the second means both.
+    return run.path("split.csv").is_file() and run.path(PROVENANCE).is_file()
+
+
+def _take_up(run: Run, manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the manifest that the run's split holds, and the split, checked."""
+    split = read_split(run.path("split.csv"))
+    ids = manifest["image_id"].astype(str)
+    manifest = manifest[ids.isin(set(split["image_id"]))].reset_index(drop=True)
+    check_split(split, manifest)
+    return manifest, split
+
+
+def new_split(seen: Inspected, config: TrainConfig) -> pd.DataFrame:
+    """Return the checked split of a new run: grouped by patient, lesion and duplicates."""
     manifest = seen.manifest
     pairs = duplicate_pairs(seen, near=config.near_duplicates)
-    held = test_ids(manifest, config.dataset, config.test_list)
     split = make_split(
         manifest,
         folds=config.folds,
         seed=config.seed,
         val_fraction=config.val_fraction,
-        test_ids=held,
+        test_ids=test_ids(manifest, config.dataset, config.test_list),
         groups=assign_groups(manifest, pairs),
     )
     check_split(split, manifest, pairs)
-    write_split(run.path("split.csv"), split)
-    write_provenance(run.folder, provenance_table(split, manifest, seen.digests))
     counts = split["role"].value_counts().to_dict()
     log.info(
         "%d images: %s; %d groups, %d duplicate pairs joined",
@@ -109,7 +133,12 @@ def _prepare(
         split["group"].nunique(),
         len(pairs),
     )
-    return manifest, split
+    return split
+
+
+def _keep_split(run: Run, split: pd.DataFrame, seen: Inspected) -> None:
+    write_split(run.path("split.csv"), split)
+    write_provenance(run.folder, provenance_table(split, seen.manifest, seen.digests))
 
 
 def duplicate_pairs(seen: Inspected, *, near: bool) -> list[tuple[str, str]]:
@@ -121,10 +150,8 @@ def duplicate_pairs(seen: Inspected, *, near: bool) -> list[tuple[str, str]]:
         if other != image_id:
             pairs.append((other, image_id))
     if near:
-        from lesioncore.duplicates import near_duplicates
-
         ids = seen.manifest["image_id"].astype(str).tolist()
-        pairs += [(ids[a], ids[b]) for a, b in near_duplicates(seen.greys)]
+        pairs += near_duplicates(ids, seen.copies)
     return pairs
 
 
@@ -146,7 +173,7 @@ def _train_member(
         segmenter = new_segmenter(config)
         task = SegmentationTask(segmenter, config)
         loaders = _loaders(rows.loc[train_ids], rows.loc[val_ids], config, number)
-        fit(task, *loaders, folder=folder, options=_options(config), monitor=MONITOR)
+        fit(task, *loaders, folder=folder, options=config, monitor=MONITOR)
         card = member_card(task.segmenter, config, number, len(train_ids))
         save_weights(folder, task.segmenter.state_dict(), card)
     member = LesionSegmenter.load(folder, config.device, config.precision)
@@ -161,10 +188,6 @@ def _train_member(
     # The last file of a member: with it the member is done.
     write_table(folder / OUT_OF_FOLD, scores)
     forget_checkpoints(folder)
-
-
-def _options(config: TrainConfig) -> FitOptions:
-    return config
 
 
 def new_segmenter(config: TrainConfig) -> Segmenter:

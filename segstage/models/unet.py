@@ -54,7 +54,10 @@ class UNet(Segmenter):
         channels = [int(count) for count in decoder_channels]
         try:
             self.network: nn.Module = smp.Unet(
-                encoder, encoder_weights=None, encoder_depth=len(channels), decoder_channels=channels
+                encoder,
+                encoder_weights=None,
+                encoder_depth=len(channels),
+                decoder_channels=channels,
             )
         except (ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
             # smp and timm say in many ways that an architecture gives no feature pyramid.
@@ -124,6 +127,12 @@ def _fetch_smp(
     return tuple(settings["mean"]), tuple(settings["std"]), ImageNetRecord(f"hub:smp/{name}")
 
 
+def encoder_names() -> list[str]:
+    """Return smp's own encoders, sorted; its aliases of timm's (``timm-``) are left out."""
+    names = smp.encoders.get_encoder_names()
+    return sorted(name for name in names if not name.startswith("timm-"))
+
+
 def check_encoder(name: str) -> None:
     """Refuse an encoder that neither smp nor timm has, listing what is near.
 
@@ -132,18 +141,19 @@ def check_encoder(name: str) -> None:
     UsageError
         Unknown encoder.
     """
-    own = smp.encoders.get_encoder_names()
-    if name in own:
+    if name in encoder_names():
         return
-    architecture = name.removeprefix("tu-").split(".")[0]
+    architecture = name.removeprefix("tu-").removeprefix("timm-").split(".")[0]
     if name.startswith("tu-") and timm.is_model(architecture):
         return
     if timm.is_model(architecture):
-        raise UsageError(f"unknown encoder {name!r}", mend=f"--encoder tu-{name}")
+        raise UsageError(
+            f"unknown encoder {name!r}", mend=f"--encoder tu-{name.removeprefix('timm-')}"
+        )
     near = difflib.get_close_matches(architecture, timm.list_models(), n=8, cutoff=0.4)
     raise UsageError(
         f"unknown encoder {name!r}",
-        wanted=f"one of smp's: {', '.join(sorted(own))};\n    or tu-<any architecture of timm>"
+        wanted=f"one of smp's: {', '.join(encoder_names())};\n    or tu-<any architecture of timm>"
         + (f", such as {', '.join(f'tu-{item}' for item in near)}" if near else ""),
         mend="segstage models --encoders TEXT lists those whose name holds a text",
     )
