@@ -48,8 +48,7 @@ def cache(config: CacheConfig) -> int:
         if there:
             log.info("%d of %d masks are there already", there, len(manifest))
         added = _fill(writer, segmenter, manifest, finished, config)
-        if added or not there:
-            writer.complete()
+        writer.complete()
         counts = _counts(config.out, manifest)
     log_counts(counts, "masks")
     log.info("%d made now, in %s", added, config.out)

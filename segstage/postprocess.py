@@ -66,20 +66,20 @@ class PostProcessing:
         level = threshold_level(self.threshold)
         inside = (probability >= level).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
-        kept = self._kept(stats[:, cv2.CC_STAT_AREA], probability.size)
+        kept = self._kept(np.asarray(stats)[:, cv2.CC_STAT_AREA], probability.size)
         if len(kept) == 0:
             return np.zeros_like(probability)
         gated = probability.copy()
         if len(kept) < count - 1:
             is_kept = np.zeros(count, dtype=bool)
             is_kept[kept] = True
-            gated[~is_kept[_nearest_part(labels)]] = 0
+            gated[~is_kept[_nearest_part(np.asarray(labels))]] = 0
         if self.fill_holes:
             holes = _holes(gated >= level)
             gated[holes] = np.maximum(gated[holes], level)
         return gated
 
-    def _kept(self, areas: NDArray[np.int32], pixels: int) -> NDArray[np.int64]:
+    def _kept(self, areas: NDArray[Any], pixels: int) -> NDArray[np.int64]:
         """Return the labels of the parts that stay; `areas` are by label, 0 the background."""
         parts = np.arange(1, len(areas))
         parts = parts[areas[1:] >= self.min_area * pixels]
@@ -88,7 +88,7 @@ class PostProcessing:
         return parts
 
 
-def _nearest_part(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def _nearest_part(labels: NDArray[Any]) -> NDArray[Any]:
     """Return for each pixel the label (1, ...) of the part that is nearest to it.
 
     Parameters

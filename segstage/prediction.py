@@ -11,7 +11,8 @@ from lesioncore.cache import MaskEntry
 from lesioncore.commands import log_counts
 from lesioncore.errors import LesionError
 from lesioncore.files import write_table
-from lesioncore.images import IMAGE_SUFFIXES, write_mask
+from lesioncore.images import write_mask
+from lesioncore.integrity import IMAGE_SUFFIXES
 from lesioncore.progress import log
 from segstage.caching import load_segmenter
 from segstage.config import PredictConfig

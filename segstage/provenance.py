@@ -74,7 +74,7 @@ class Provenance:
         self.folds = dict(zip(ids, folds, strict=True))
         for group, role, fold in zip(groups, roles, folds, strict=True):
             if role == "train":
-                # With a single split fold 0 validates and fold 1 trains: the same rule as for folds.
+                # A single split has fold 0 to validate, fold 1 to train: the same rule as folds.
                 self._seen_by[group] |= {k for k in range(self.members) if k != fold}
         for key in KEYS:
             for value, group in zip(table[key].tolist(), groups, strict=True):

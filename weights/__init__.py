@@ -1,4 +1,4 @@
-"""What a weight is: tensors as safetensors with a card that says what made them and how to use them."""
+"""Weights: safetensors with a card that says what made them and how they are used."""
 
 from lesioncore.lazy import lazy_exports
 

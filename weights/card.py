@@ -1,4 +1,4 @@
-"""The card of a weight: architecture, preprocessing, data, licence, scores and limits. Plain data."""
+"""The card of a weight: architecture, preprocessing, data, licence, scores and limits."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class ImageNetRecord:
 def imagenet_preprocessing(timm_name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (mean, std) in units of [0, 1], RGB, that timm records for an architecture.
 
-    `tf_efficientnet_lite0` was trained on ``(x - 0.5) / 0.5``, not on the usual ImageNet statistics.
+    `tf_efficientnet_lite0` was trained on ``(x - 0.5) / 0.5``, not on the usual statistics.
 
     Raises
     ------

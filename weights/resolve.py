@@ -1,4 +1,4 @@
-"""From what a person says after `--weights` to a folder: a path, or the name of a shipped weight."""
+"""From what follows `--weights` to a folder: a path, or the name of a shipped weight."""
 
 from __future__ import annotations
 
