@@ -19,6 +19,7 @@ from lesioncore.cache.codec import encode_payload
 from lesioncore.cache.columns import pack_text
 from lesioncore.cache.entry import MaskEntry, MaskRow, row_of
 from lesioncore.cache.index import edits_files, next_name, read_index, tool_version
+from lesioncore.cache.lookup import RowIndex
 from lesioncore.cache.reader import MaskCache
 from lesioncore.cache.shards import ShardFile, shard_image, write_durably
 from lesioncore.errors import LesionError
@@ -86,19 +87,24 @@ def add_edits(folder: str | os.PathLike[str], edits: Iterable[Edit]) -> list[Mas
     stored: list[MaskRow] = []
     with _edits_lock(where):
         cache = MaskCache(where)
+        # Edits alone, so that revisions never repeat, not even those of an image since changed.
+        earlier = RowIndex([file for file in cache.files if file.path.name.startswith("edits-")])
         batch: dict[str, list[tuple[MaskEntry, Edit]]] = {}
         revisions: dict[str, int] = {}
         for edit in edits:
-            entry = _entry(cache, edit, revisions)
-            revisions[edit.image_id] = entry.revision
+            if edit.image_id not in revisions:
+                found = earlier.find(edit.image_id)
+                revisions[edit.image_id] = int(found[0].value("revision", found[1])) if found else 0
+            revisions[edit.image_id] += 1
+            entry = _entry(cache, edit, revisions[edit.image_id])
             batch.setdefault(edit.author, []).append((entry, edit))
-            stored.append(entry)
+            stored.append(row_of(entry))
         for author, items in batch.items():
             _append(where, author, items)
     return stored
 
 
-def _entry(cache: MaskCache, edit: Edit, revisions: dict[str, int]) -> MaskEntry:
+def _entry(cache: MaskCache, edit: Edit, revision: int) -> MaskEntry:
     if edit.mask.ndim != 2:
         raise LesionError(f"the edit of {edit.image_id!r} is {edit.mask.shape}", wanted="(H, W)")
     row = cache.row(edit.image_id) if edit.image_id in cache else None
@@ -108,7 +114,6 @@ def _entry(cache: MaskCache, edit: Edit, revisions: dict[str, int]) -> MaskEntry
             wanted=f"the size of its image, {row.shape[0]} x {row.shape[1]} (height x width)",
         )
     known = row.image_sha256 if row is not None else ""
-    before = revisions.get(edit.image_id, row.revision if row is not None else 0)
     return MaskEntry.from_mask(
         image_id=edit.image_id,
         image_sha256=known if edit.image_sha256 is None else edit.image_sha256,
@@ -116,7 +121,7 @@ def _entry(cache: MaskCache, edit: Edit, revisions: dict[str, int]) -> MaskEntry
         member="edit",
         in_sample=False,
         status="edited",
-        revision=before + 1,
+        revision=revision,
     )
 
 

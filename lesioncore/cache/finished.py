@@ -54,7 +54,7 @@ class FinishedMasks(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         for file, rows in self._sealed.live():
-            ids = map(bytes.decode, file.column("image_id")[rows].tolist())
+            ids = file.texts("image_id", rows)
             yield from (image_id for image_id in ids if image_id not in self._pending)
         yield from list(self._pending)
 

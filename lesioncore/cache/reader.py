@@ -115,9 +115,7 @@ class MaskCache:
         """How many masks have each status, edits counted as what they are now."""
         counts: Counter[str] = Counter()
         for file, rows in self._index.live():
-            values, numbers = np.unique(file.column("status")[rows], return_counts=True)
-            for value, number in zip(values, numbers, strict=True):
-                counts[value.decode()] += int(number)
+            counts.update(file.texts("status", rows))
         return dict(counts)
 
     @property
@@ -140,7 +138,7 @@ class MaskCache:
         """Return the ids of all images, in the order their masks were written."""
         ids: list[str] = []
         for file, rows in self._index.live():
-            ids.extend(value.decode() for value in file.column("image_id")[rows].tolist())
+            ids.extend(file.texts("image_id", rows))
         return ids
 
     def read(self, image_id: str) -> MaskEntry:
@@ -218,9 +216,9 @@ def _frame_columns(file: ShardFile, rows: columns.Array) -> dict[str, columns.Ar
             hexes = [bytes(value).hex() for value in values]
             out[name] = np.array(["" if set(h) == {"0"} else h for h in hexes], object)
         elif name == "reason":
-            out[name] = np.array([file.reasons[code] for code in values], object)
+            out[name] = np.array([file.reason(code) for code in values.tolist()], object)
         elif name in columns.TEXT:
-            out[name] = np.array([value.decode() for value in values.tolist()], object)
+            out[name] = np.array(file.texts(name, rows), object)
         else:
             out[name] = values.astype(bool) if name == "in_sample" else values
     return out

@@ -181,9 +181,19 @@ class ShardFile:
         """Return a whole column, first axis the rows; a column that is not there is a KeyError."""
         return self._read(self._layout[name], 0, self.count)
 
+    def texts(self, name: str, rows: NDArray[np.int64]) -> list[str]:
+        """Return the values of a text column in some rows."""
+        try:
+            return [value.decode() for value in self.column(name)[rows].tolist()]
+        except UnicodeDecodeError as error:
+            raise self._damaged(f"the column {name!r}: {error}") from error
+
     def id_at(self, row: int) -> str:
         """Return the image id of a row."""
-        return _decode(self._value("image_id", row))
+        try:
+            return _decode(self._value("image_id", row))
+        except UnicodeDecodeError as error:
+            raise self._damaged(f"the image id of row {row}: {error}") from error
 
     def value(self, name: str, row: int) -> Any:
         """Return one value of one column as NumPy has it."""
@@ -192,9 +202,15 @@ class ShardFile:
     def row_at(self, row: int) -> MaskRow:
         """Return a row without its payload."""
         values = {name: self._value(name, row) for name in self._layout}
-        code = int(values.get("reason", 0))
-        reason = self.reasons[code] if 0 <= code < len(self.reasons) else ""
-        return columns.unpack_row(values, reason)
+        reason = self.reason(int(values.get("reason", 0)))
+        try:
+            return columns.unpack_row(values, reason)
+        except UnicodeDecodeError as error:
+            raise self._damaged(f"row {row}: {error}") from error
+
+    def reason(self, code: int) -> str:
+        """Return the text that a number in the column `reason` stands for."""
+        return self.reasons[code] if 0 <= code < len(self.reasons) else ""
 
     def payload_bytes(self, row: int) -> bytes:
         """Return the encoded payload of a row; a wrong checksum is a `LesionError`."""

@@ -95,7 +95,7 @@ def test_a_failed_image_has_a_reason_and_a_mask_of_nothing():
 
 
 def test_wrong_arrays_are_refused_by_name():
-    with pytest.raises(LesionError, match="'ISIC_0000000' is .* float64"):
+    with pytest.raises(LesionError, match=r"'ISIC_0000000' is .* float64"):
         entry(0, payload=np.zeros((3, 3)))
     with pytest.raises(LesionError, match="'x'"):
         MaskEntry.from_mask(

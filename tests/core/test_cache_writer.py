@@ -182,9 +182,10 @@ def test_bad_arguments_are_refused(tmp_path):
     for options in ({"encoding": "jpeg"}, {"writer": "a/b"}, {"writer": ""}, {"shard_size": 0}):
         with pytest.raises(LesionError):
             MaskCacheWriter(tmp_path, FINGERPRINT, **options)  # type: ignore[arg-type]
-    with MaskCacheWriter(tmp_path, FINGERPRINT) as writer:
-        with pytest.raises(LesionError, match="without an image id"):
-            writer.add(entry(0, image_id=""))
+    writer = MaskCacheWriter(tmp_path, FINGERPRINT)
+    with pytest.raises(LesionError, match="without an image id"):
+        writer.add(entry(0, image_id=""))
+    writer.close()
 
 
 # --- kill -9 ---------------------------------------------------------------------------------
@@ -346,11 +347,14 @@ def test_a_full_disk_while_closing_a_shard_is_an_error_and_loses_nothing(tmp_pat
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(LesionError, match="disk is full"):
-        with MaskCacheWriter(tmp_path, FINGERPRINT, shard_size=3) as writer:
-            patch.setattr(os, "fsync", full)
-            for number in range(3):
-                writer.add(entry(number))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(LesionError, match="disk is full"),
+        MaskCacheWriter(tmp_path, FINGERPRINT, shard_size=3) as writer,
+    ):
+        patch.setattr(os, "fsync", full)
+        for number in range(3):
+            writer.add(entry(number))
     assert list(tmp_path.glob("*shard*")) == []  # not half a shard, not a temporary one
     with MaskCacheWriter(tmp_path, FINGERPRINT, shard_size=3) as writer:
         assert len(writer.finished) == 3
@@ -359,9 +363,10 @@ def test_a_full_disk_while_closing_a_shard_is_an_error_and_loses_nothing(tmp_pat
 
 
 def test_two_writers_in_one_process_are_refused(tmp_path):
-    with MaskCacheWriter(tmp_path, FINGERPRINT):
-        with pytest.raises(LesionError, match=r"being written by this process"):
-            MaskCacheWriter(tmp_path, FINGERPRINT, writer="gpu1")
+    writer = MaskCacheWriter(tmp_path, FINGERPRINT)
+    with pytest.raises(LesionError, match=r"being written by this process"):
+        MaskCacheWriter(tmp_path, FINGERPRINT, writer="gpu1")
+    writer.close()
     MaskCacheWriter(tmp_path, FINGERPRINT).close()
 
 
