@@ -48,7 +48,7 @@ class Disease:
 # ISIC 2019 labels as well, it calls 89 actinic keratosis and 140 squamous cell carcinoma.
 DISEASES = (
     Disease("melanoma", True, True, True, ("mel", "melanoma", "lentigo maligna"),
-            ("melanoma", "lentigo maligna")),
+            ("melanoma", "lentigo maligna", "malignant melanocytic proliferations")),
     Disease("basal cell carcinoma", True, True, False, ("bcc",), ("basal cell carcinoma",)),
     Disease("squamous cell carcinoma", True, True, False,
             ("scc", "sccka", "keratoacanthoma", "bowen's disease", "bowens disease",

@@ -16,9 +16,6 @@ from lesioncore.integrity import defect
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-#: Suffixes of files that readers take for images.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
 _SEPARATOR = "::"
 # (process id, path) -> open file. A child of a fork finds no handle under its own id and opens one:
 # HDF5 state that is shared across a fork corrupts reads.

@@ -64,20 +64,22 @@ LEAKING_NAMES = frozenset(
         "copyright",
         "license",
         "licence",
-        # PH2: what the dermatologists read off the image while they made the diagnosis
-        "asymmetry",
-        "pigment_network",
-        "dots_globules",
-        "streaks",
-        "regression_areas",
-        "blue_whitish_veil",
-        "colors",
         # bookkeeping that follows the label in tables made for cross-validation
         "fold",
         "split",
     }
 )
-LEAKING_PREFIXES = ("iddx", "mel_", "diagnosis_", "histolog", "clinical_diagnosis", "oof", "pred")
+# ph2_: what dermatologists read off the image while they made the diagnosis.
+LEAKING_PREFIXES = (
+    "iddx",
+    "mel_",
+    "diagnosis_",
+    "histolog",
+    "clinical_diagnosis",
+    "ph2_",
+    "oof",
+    "pred",
+)
 _SEPARATORS = re.compile(r"[\s\-./]+")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import PathLike, read_table
-from lesioncore.images import list_hdf5, split_reference
 from lesioncore.readers.base import Reader, register
 from lesioncore.readers.layout import image_stem, index_images
 from lesioncore.readers.tables import ALIASES, standardise
@@ -159,6 +158,8 @@ class _Files:
     def _with_path(self, cell: object) -> str | None:
         if not isinstance(cell, str) or not cell.strip():
             return None
+        from lesioncore.images import list_hdf5, split_reference
+
         path, key = split_reference(cell.strip())
         full = os.path.normpath(os.path.join(self.folder, path))  # noqa: PTH118 - 400,000 of them
         if key is not None:

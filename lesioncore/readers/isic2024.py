@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lesioncore.images import list_hdf5
 from lesioncore.readers.base import register
 from lesioncore.readers.layout import find_file, find_folder, index_images
 from lesioncore.readers.splits import SplitReader
@@ -71,6 +70,8 @@ class Isic2024(SplitReader):
         return both.drop_duplicates("isic_id", ignore_index=True), paths[0]
 
     def _images(self, split: str) -> dict[str, str]:
+        from lesioncore.images import list_hdf5
+
         store = find_file([self.root], f"{split}-image.hdf5")
         if store is not None:
             return {key: f"{store}::{key}" for key in list_hdf5(store)}

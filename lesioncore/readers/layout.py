@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lesioncore.errors import LesionError
-from lesioncore.images import IMAGE_SUFFIXES
+from lesioncore.integrity import IMAGE_SUFFIXES
 
 _MASK_SUFFIX = re.compile(r"_(segmentation|mask|seg)$", re.IGNORECASE)
 # Zips made on a Mac carry these beside the real files.

@@ -15,7 +15,7 @@ from lesioncore.readers.tables import harmonised
 if TYPE_CHECKING:
     import pandas as pd
 
-# What the dermatologists noted; leaks (they decided on the diagnosis by it), kept for audits.
+# What the dermatologists noted, in columns `ph2_...`: leaks, since the diagnosis was made by them.
 CRITERIA = (
     "asymmetry",
     "pigment_network",
@@ -67,7 +67,10 @@ def _case(stem: str, pattern: str) -> str | None:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    """Rows `|| IMD003 || || 0 || 0 | T | A | A | A | A || 4 ||`; histology, second, may be empty."""
+    """Rows `|| IMD003 || || 0 || 0 | T | A | A | A | A || 4 ||`; histology, second, may be empty.
+
+    Splitting must keep the empty cell, or every later column moves by one.
+    """
     import pandas as pd
 
     rows = []
@@ -79,7 +82,7 @@ def _read_text(path: Path) -> pd.DataFrame:
         rows.append([cells[1], cells[2], cells[3], *notes[: len(CRITERIA)]])
     if not rows:
         raise LesionError(f"no case in {path}", wanted="rows like || IMD003 || ... || 0 || ...")
-    columns = ["image_id", "histological_diagnosis", "code", *CRITERIA]
+    columns = ["image_id", "histological_diagnosis", "code", *(f"ph2_{c}" for c in CRITERIA)]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -115,5 +118,5 @@ def _read_sheet(path: Path) -> pd.DataFrame:
         start_of = criterion.replace("_", " ")
         column = next((c for name, c in names.items() if name.startswith(start_of)), None)
         if column is not None:
-            table[criterion] = sheet[column].str.strip()
+            table[f"ph2_{criterion}"] = sheet[column].str.strip()
     return table

@@ -155,7 +155,7 @@ def harmonised(raw: pd.Series, source: str, path: Path | str = "table") -> dict[
 
 
 def target_values(values: pd.Series, name: str) -> pd.Series:
-    """Return a binary label as 1.0, 0.0 or NaN; `malignant`, `benign`, `true`, `yes` are words for it.
+    """Return a binary label as 1.0, 0.0 or NaN; `malignant`, `benign`, `true`, `no` are understood.
 
     Raises
     ------
