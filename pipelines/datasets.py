@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_file, sha256_json
-from lesioncore.images import IMAGE_SUFFIXES, split_reference
+from lesioncore.images import split_reference
+from lesioncore.integrity import IMAGE_SUFFIXES
 from lesioncore.progress import track
 
 if TYPE_CHECKING:

@@ -194,7 +194,6 @@ def _train_segmenter(config: SegmenterTraining) -> None:
 
 def _fill_cache(config: RunConfig, paths: RunPaths) -> None:
     from segstage.caching import cache
-
     from segstage.config import CacheConfig
 
     code = cache(
