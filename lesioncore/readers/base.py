@@ -114,7 +114,7 @@ class Reader:
         import pandas as pd
 
         ids = table["image_id"]
-        listed = set(ids)
+        listed = set(ids.tolist())
         unlisted = [image_id for image_id in images if image_id not in listed]
         if unlisted and keep_unlisted:
             table = pd.concat([table, pd.DataFrame({"image_id": unlisted})], ignore_index=True)
