@@ -58,9 +58,8 @@ def load_run_data(options: DataOptions, *, seed: int, policy: str, test_list: st
     test_list : str
         "auto", "none" or a file of image ids.
     """
-    from lesioncore.holdout import test_ids
-
     from lesioncore.diagnoses import labels
+    from lesioncore.holdout import test_ids
     from lesioncore.readers import default_policy, load_manifest
 
     manifest = load_manifest(options, seed=seed)
