@@ -15,6 +15,7 @@ from pipelines.config import (
     RunConfig,
 )
 from pipelines.prepare_config import PrepareConfig
+from pipelines.scoring_config import EvaluateConfig
 
 COMMANDS: CommandTree = {
     "demo": Command(
@@ -39,6 +40,11 @@ COMMANDS: CommandTree = {
     ),
     "overlay": Command(
         OverlayConfig, "pipelines.overlay:overlay", "draw cached masks on a contact sheet"
+    ),
+    "evaluate": Command(
+        EvaluateConfig,
+        "pipelines.scoring:evaluate",
+        "score any table of predictions, with intervals and differences",
     ),
     "report": Command(
         ReportConfig, "pipelines.report:report", "write the report of a run as one HTML file"
