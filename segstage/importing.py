@@ -18,6 +18,7 @@ from lesioncore.files import sha256_bytes
 from lesioncore.images import decode_image, read_image_bytes, read_mask
 from lesioncore.progress import log, track
 from lesioncore.readers import load_manifest
+from lesioncore.readers.layout import mask_stem
 from segstage.config import ImportMasksConfig
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 IMPORT_VERSION = 1
 #: Edits are written so many at a time.
 _BATCH = 256
-#: What follows the image id in the names of mask files, as archives have it; the plain name last.
-_ENDINGS = ("_segmentation", "_lesion", "_mask", "")
 
 
 def import_masks(config: ImportMasksConfig) -> int:
@@ -70,8 +69,7 @@ def import_fingerprint(member: str) -> dict[str, Any]:
 def find_masks(folder: Path) -> dict[str, Path]:
     """Return image id to mask file, for every PNG (or BMP) of a folder.
 
-    `ISIC_1_segmentation.png`, `ISIC_1_lesion.bmp`, `ISIC_1_mask.png` and `ISIC_1.png` belong to
-    `ISIC_1`.
+    `ISIC_1_segmentation.png`, `ISIC_1_mask.png` and `ISIC_1.png` belong to `ISIC_1`.
 
     Raises
     ------
@@ -84,8 +82,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in (".png", ".bmp", ".tif", ".tiff"):
             continue
-        ending = next(e for e in _ENDINGS if path.stem.endswith(e))
-        image_id = path.stem.removesuffix(ending)
+        image_id = mask_stem(path.stem)
         if image_id in found:
             raise LesionError(
                 f"two masks of {image_id}: {found[image_id].name} and {path.name}",

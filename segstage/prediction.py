@@ -14,6 +14,7 @@ from lesioncore.files import write_table
 from lesioncore.images import write_mask
 from lesioncore.integrity import IMAGE_SUFFIXES
 from lesioncore.progress import log
+from lesioncore.readers.layout import is_mask_stem
 from segstage.caching import load_segmenter
 from segstage.config import PredictConfig
 from segstage.scoring import stream_masks
@@ -82,7 +83,7 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
             found += sorted(
                 item
                 for item in path.iterdir()
-                if item.suffix.lower() in IMAGE_SUFFIXES and not item.stem.endswith(MASK_SUFFIX)
+                if item.suffix.lower() in IMAGE_SUFFIXES and not is_mask_stem(item.stem)
             )
         elif path.is_file():
             found.append(path)
