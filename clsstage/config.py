@@ -74,6 +74,8 @@ class TrainConfig(DataOptions, FitOptions):
         from clsstage.focus_names import parse_focus
 
         parse_focus(self.focus)
+        # One spelling of each choice, so that a run that goes on compares as the same.
+        object.__setattr__(self, "metadata", _names(self.metadata))
         for name, low, high in (
             ("margin", 0, 5),
             ("blur", 0, 1),
@@ -98,6 +100,12 @@ class TrainConfig(DataOptions, FitOptions):
             raise UsageError(
                 f"--negative-ratio is {self.negative_ratio}", wanted="more than 0, auto or all"
             )
+
+
+def _names(metadata: list[str] | str | None) -> list[str] | None:
+    given = [] if metadata is None else [metadata] if isinstance(metadata, str) else metadata
+    words = [word.strip() for text in given for word in text.split(",")]
+    return [word for word in words if word and word != "none"] or None
 
 
 @dataclass(frozen=True, kw_only=True)

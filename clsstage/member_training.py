@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,14 @@ from clsstage.task import MONITOR, ClassifierTask
 from clsstage.view import View
 from lesioncore.devices import choose_device, choose_precision, choose_workers
 from lesioncore.errors import LesionError
-from lesioncore.files import read_table, write_table
+from lesioncore.files import read_table, write_json, write_table
 from lesioncore.loading import EpochSampler, make_loader
+from lesioncore.metrics import roc_auc
 from lesioncore.progress import log
 from lesioncore.training import fit, forget_checkpoints, keeps_best
 from lesioncore.transforms import classification_train
 from weights.card import WeightCard
-from weights.store import save_weights
+from weights.store import CARD, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ class MemberTraining:
             log.info("member %d is finished", self.number + 1)
             return read_table(path, dtype={"image_id": str})
         config = self.config
-        if not (self.folder / "card.json").is_file():
+        if not (self.folder / CARD).is_file():
             self._train(training, validation)
         device = choose_device(config.device)
         member = read_member(self.folder, self.number)
@@ -94,6 +95,13 @@ class MemberTraining:
             )
         table.insert(1, "target", validation.labels)
         table.insert(2, "member", self.number)
+        scores = {
+            "part": "validation images of this member",
+            "n": len(validation),
+            "auc": float(roc_auc(validation.labels, table["malignant"])),
+        }
+        card = replace(member.card, metrics=scores)
+        write_json(self.folder / CARD, card.to_dict())
         write_table(path, table)
         forget_checkpoints(self.folder)
         return table

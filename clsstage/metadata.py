@@ -234,9 +234,8 @@ def column_names(frame: pd.DataFrame, columns: Sequence[str] | str | None) -> li
 
 
 def _asked(columns: Sequence[str] | str | None) -> list[str]:
-    if columns is None:
-        return []
-    words = columns.split(",") if isinstance(columns, str) else list(columns)
+    given = [] if columns is None else [columns] if isinstance(columns, str) else columns
+    words = [word for text in given for word in text.split(",")]
     return [word.strip() for word in words if word.strip() and word.strip() != "none"]
 
 

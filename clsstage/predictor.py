@@ -72,7 +72,7 @@ class LesionClassifier:
         self.device = device
         self.precision = precision
         for member in self.members:
-            member.network.to(device).eval()
+            member.network.to(device, memory_format=torch.channels_last).eval()
 
     @classmethod
     def load(
@@ -251,7 +251,9 @@ class LesionClassifier:
         processes = choose_workers(workers) if len(dataset) > 4 * batch_size else 0
         loader = make_loader(dataset, batch_size, workers=processes)
         for batch in track(loader, "classifying", total=len(loader)):
-            images = batch["image"].to(self.device, non_blocking=True)
+            images = batch["image"].to(
+                self.device, non_blocking=True, memory_format=torch.channels_last
+            )
             codes = batch["metadata"].to(self.device, non_blocking=True).split(widths, dim=1)
             with self._arithmetic():
                 found = [

@@ -124,7 +124,9 @@ def summarise(
             "",
             *score_lines(scores),
             "",
-            "The test images have not been looked at. To score them:",
+            "The test images have not been looked at. To score them:"
+            if roles.get("test", 0)
+            else "No images were kept back for testing. To score others, with --part all:",
             "",
             f"    clsstage evaluate --weights {folder} --dataset {config.dataset}"
             + (f" --root {config.root}" if config.root else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from lesioncore.holdout import test_ids
 
 from clsstage.config import TrainConfig
 from clsstage.examples import Examples, load_examples
@@ -17,6 +16,7 @@ from clsstage.sampling import check_two_classes
 from clsstage.summary import score, summarise
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
+from lesioncore.holdout import test_ids
 from lesioncore.progress import log
 from lesioncore.runs import Run
 from lesioncore.splits import (
