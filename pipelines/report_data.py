@@ -124,9 +124,11 @@ def _curves(stage: Path) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
             kept["epoch"].to_numpy(float),
             values,
         )
-    plain = score.removeprefix("val_").replace("_", " ")
-    return (plain, members) if any(len(epochs) for epochs, _ in members.values()) else None
+    name = score.removeprefix("val_")
+    # A curve of one point shows nothing.
+    drawn = any(len(epochs) > 1 for epochs, _ in members.values())
+    return (_MONITORS.get(name, name.replace("_", " ")), members) if drawn else None
 
 
-# The scores that choose an epoch, in either stage.
-_MONITORS = ("dice", "auc")
+# The scores that choose an epoch, in either stage, as people write them.
+_MONITORS = {"dice": "Dice", "auc": "AUC"}
