@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,17 +23,22 @@ _SHARED = (
 )
 
 
-def stage_section(name: str, source: type, leave_out: Collection[str] = _SHARED) -> Any:
-    """Return a frozen dataclass with the fields of `source` but those in `leave_out`.
+def stage_section(name: str, source: type, **other_defaults: Any) -> Any:
+    """Return a frozen dataclass with the fields of `source` but those that a run decides.
 
-    The names, defaults and help of a stage's options are written once, beside the stage.
+    The names, defaults and help of a stage's options are written once, beside the stage;
+    `other_defaults` are those that a run needs otherwise.
     """
     hints = typing.get_type_hints(source)
     fields: list[Any] = []
     for item in dataclasses.fields(source):
-        if item.name not in leave_out:
+        if item.name in _SHARED:
+            continue
+        if item.name in other_defaults:
+            given = field(default=other_defaults[item.name])
+        else:
             given = field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
-            fields.append((item.name, hints[item.name], given))
+        fields.append((item.name, hints[item.name], given))
     documented = [kind.__doc__ or "" for kind in source.__mro__ if dataclasses.is_dataclass(kind)]
     arguments = "\n".join(text.partition("Args:\n")[2].rstrip() for text in documented)
     return dataclasses.make_dataclass(
@@ -56,7 +60,8 @@ if MYPY:
     SegmentationOptions = Any
     ClassificationOptions = Any
 else:
-    SegmentationOptions = stage_section("SegmentationOptions", SegmenterTraining)
+    # Two members, so that every image has a mask by one that has not seen it.
+    SegmentationOptions = stage_section("SegmentationOptions", SegmenterTraining, folds=2)
     ClassificationOptions = stage_section("ClassificationOptions", ClassifierTraining)
 
 
