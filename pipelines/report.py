@@ -117,6 +117,8 @@ def _context(data: ReportData, tiles: int, draws: int) -> dict[str, Any]:
              "result": step.get("result", "")}
             for step in data.steps
         ],
+        "total_time": duration(sum(float(step.get("seconds") or 0) for step in data.steps)),
+        "part_name": "test list" if data.part == "test" else f"{data.part} images",
         "settings": settings_sections(data.config),
         "limits": LIMITS,
         "footer": f"Made by lesion-pipeline {tool_version()} on {now()[:10]}.",
@@ -148,13 +150,13 @@ def _masks(data: ReportData, test: Any, scored: dict[str, Interval]) -> dict[str
     if len(dice):
         bad = int((test["jaccard"].dropna() < 0.65).sum())
         lead += (
-            f"On the {len(dice):,} test images with a true mask, {bad:,} ({bad / len(dice):.0%}) "
+            f"Of the {len(dice):,} {data.part} images with a true mask, {bad:,} ({bad / len(dice):.0%}) "
             "fall below a Jaccard of 0.65, which the ISIC 2018 rule counts as a failure. "
             "Masks of training images are out-of-fold: no member drew a mask that it had learnt "
             "from."
         )
     else:
-        lead += "No test image has a true mask, so the masks are shown and not scored."
+        lead += "None of the scored images has a true mask, so the masks are shown and not scored."
     order = ["ok", "empty", "failed", "edited"]
     return {
         "lead": lead,
@@ -179,7 +181,7 @@ def _malignancy(data: ReportData, test: Any, scored: dict[str, Interval]) -> dic
     policy = data.scores.get("policy", "target")
     both = 0 < positives < len(labels)
     lead = (
-        f"Stage 2 on {len(known):,} test images with a label, {positives:,} of them malignant by "
+        f"Stage 2 on {len(known):,} {data.part} images with a label, {positives:,} of them malignant by "
         f"the policy “{policy}”. Intervals resample whole groups, never single images."
     )
     roc = calibration = None

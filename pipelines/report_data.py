@@ -91,6 +91,8 @@ def read_run(folder: Path) -> ReportData:
     cache = MaskCache(folder / "cache") if (folder / "cache" / "index.json").is_file() else None
     config = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
     states = [read_json(path) for path in sorted((folder / "steps").glob("*.json"))]
+    # The step that writes the page is not done while it reads this.
+    states = [state for state in states if state["complete"]]
     return ReportData(
         title=folder.absolute().name,
         images=read_table(evaluation / IMAGES_FILE),
