@@ -46,6 +46,7 @@ class TrainConfig(DataOptions, FitOptions):
     """
 
     out: Path
+    lr: float = 5e-4
     masks: Path | None = None
     allow_in_sample_masks: bool = False
     policy: Policy = "auto"

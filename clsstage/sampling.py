@@ -96,9 +96,9 @@ def check_two_classes(labels: NDArray[np.floating], what: str, policy: str) -> N
         return
     if not positives and not negatives:
         raise LesionError(
-            f"no labelled rows among the {what}",
-            wanted=f"malignant and benign rows (policy {policy!r})",
-            mend="choose another --policy, or an archive with labels",
+            f"no {what}: none has a label under the policy {policy!r}",
+            wanted="malignant and benign rows",
+            mend="choose another --policy, or an archive (or part of one) with labels",
         )
     only = "malignant" if positives else "benign"
     raise LesionError(

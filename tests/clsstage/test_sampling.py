@@ -63,7 +63,7 @@ def test_auto_samples_where_malignancy_is_rare():
     [
         ([0.0, 0.0], "all 2 images are benign"),
         ([1.0], "all 1 images are malignant"),
-        ([], "no labelled rows"),
+        ([], "no images: none has a label"),
     ],
 )
 def test_one_class_is_refused(labels, says):
