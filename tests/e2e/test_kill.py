@@ -18,12 +18,16 @@ PROGRAM = "import sys; from pipelines.commands import main; sys.exit(main())"
 
 
 def start(flags: list[str], log: Path) -> subprocess.Popen[bytes]:
-    # SIGINT reaches a child that a shell started in the foreground; a new session is like that.
+    def as_in_the_foreground() -> None:
+        # A shell lets what it starts in the background, this test perhaps, ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "run", *flags],
         stdout=subprocess.DEVNULL,
         stderr=log.open("wb"),
         start_new_session=True,
+        preexec_fn=as_in_the_foreground,
     )
 
 
