@@ -27,6 +27,15 @@ pytestmark = pytest.mark.slow
 PROGRAM = "import sys; from segstage.commands import main; sys.exit(main())"
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the killed processes: sums of several threads round in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def start(words: list[str]) -> subprocess.Popen[bytes]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *words], env=environment)
@@ -58,14 +67,14 @@ def epochs(folder: Path) -> list[dict[str, str]]:
 
 
 def test_train(archive: Path, tmp_path: Path) -> None:
-    whole = tiny(archive, tmp_path / "whole", folds=2, epochs=5, test_list="none")
+    whole = tiny(archive, tmp_path / "whole", folds=2, epochs=4, test_list="none")
     assert main(as_words(whole)) == 0
-    cut = tiny(archive, tmp_path / "cut", folds=2, epochs=5, test_list="none")
+    cut = tiny(archive, tmp_path / "cut", folds=2, epochs=4, test_list="none")
     words, second = as_words(cut), cut.out / "member-1"
     kill_when(words, lambda: len(epochs(second)) >= 2)
     first = (cut.out / "member-0" / "weights.safetensors").stat().st_mtime_ns
     before = epochs(second)
-    assert 2 <= len(before) < 5
+    assert 2 <= len(before) < 4
     assert main(words) == 0
     assert (cut.out / "member-0" / "weights.safetensors").stat().st_mtime_ns == first
     # An epoch that was finished is not done again: its row, seconds included, is the same. The
