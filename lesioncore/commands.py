@@ -34,6 +34,9 @@ def run_commands(
     0: done; 1: the work failed; 2: the call was wrong; 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads that spin while they wait take the cores from the loader's workers: a training on
+    # two cores beside anything else was several times slower. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up_logging()
     try:
         code = _run(prog, description, commands, arguments)

@@ -18,7 +18,8 @@ class DataOptions:
         root: folder in which the archive lies, in its official layout
         columns: for `csv`: our column name to the file's, e.g. {image_id: id, target: label}
         n: for `phantom`: how many images to make where root does not hold any yet
-        limit: use only the first N images (a smoke test of the whole path)
+        limit: use only N images, evenly spaced over the archive (a smoke test of the whole path)
+        split: which of the archive's own parts (train, validation, test), where it has several
     """
 
     dataset: str
@@ -26,6 +27,7 @@ class DataOptions:
     columns: dict[str, str] | None = None
     n: int = 400
     limit: int | None = None
+    split: Literal["auto", "train", "validation", "test"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,7 +243,7 @@ def load_manifest(options: DataOptions, *, seed: int = 0, split: str | None = No
     seed : int
         For readers that make their images (`phantom`).
     split : str, optional
-        `train`, `validation` or `test`, for archives that have them; None is the reader's `auto`.
+        `train`, `validation` or `test`, for archives that have them; None is `options.split`.
 
     Raises
     ------
@@ -254,8 +254,9 @@ def load_manifest(options: DataOptions, *, seed: int = 0, split: str | None = No
     chosen: dict[str, Any] = {}
     if options.columns is not None:
         chosen["columns"] = options.columns
-    if split is not None:
-        chosen["split"] = split
+    wanted = options.split if split is None else split
+    if wanted != "auto":
+        chosen["split"] = wanted
     for name, value in (("n", options.n), ("seed", seed)):
         if name in takes:
             chosen[name] = value
