@@ -6,8 +6,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lesioncore.cache import MaskCacheWriter
 from lesioncore.commands import log_counts
 from lesioncore.progress import log
@@ -93,7 +91,7 @@ def _fill(
         batch_size=config.batch_size,
         workers=config.workers,
         description="segmenting",
-        finished=np.asarray(finished, dtype=np.str_),
+        finished=finished,
     ):
         if entry is not None:
             writer.add(entry)

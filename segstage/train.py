@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ from segstage.scoring import MASK_METRICS, score_images
 from segstage.summary import summary
 from segstage.task import MONITOR, SegmentationTask
 from weights.card import WeightCard
-from weights.store import CARD, read_card, save_weights
+from weights.store import CARD, read_card, rewrite_card, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,6 +186,10 @@ def _train_member(
         description=f"scoring member {number}",
     )
     scores["member"] = str(number)
+    card = read_card(folder)
+    found = {name: round(float(scores[name].mean()), 6) for name in MASK_METRICS}
+    metrics = {"validation": {"n": int(scores["dice"].notna().sum()), **found}}
+    rewrite_card(folder, dataclasses.replace(card, metrics=metrics))
     # The last file of a member: with it the member is done.
     write_table(folder / OUT_OF_FOLD, scores)
     forget_checkpoints(folder)

@@ -55,6 +55,11 @@ def save_weights(folder: PathLike, state_dict: dict[str, Tensor], card: WeightCa
     return full
 
 
+def rewrite_card(folder: PathLike, card: WeightCard) -> None:
+    """Replace the card of a weight whose tensors stay (to add its scores, say)."""
+    write_json(Path(folder) / CARD, card.to_dict())
+
+
 def read_card(path: PathLike) -> WeightCard:
     """Return the card in a folder, or beside a ``.safetensors`` file."""
     _, card = _locate(Path(path))

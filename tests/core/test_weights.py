@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -58,7 +57,7 @@ def test_another_file_than_the_cards_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "weights.safetensors").write_bytes(
         (tmp_path / "b" / "weights.safetensors").read_bytes()
     )
-    with pytest.raises(LesionError, match="wrong weights: .*sha256"):
+    with pytest.raises(LesionError, match=r"wrong weights: .*sha256"):
         load_weights(tmp_path / "a")
 
 

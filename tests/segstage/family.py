@@ -85,9 +85,7 @@ class SegmenterFamily:
         with torch.inference_mode():
             assert torch.equal(again(images), segmenter(images))
 
-    def test_saved_and_loaded_it_gives_the_same_masks(
-        self, weights: Path, manifest: Any
-    ) -> None:
+    def test_saved_and_loaded_it_gives_the_same_masks(self, weights: Path, manifest: Any) -> None:
         from lesioncore.images import read_image
 
         image = read_image(manifest["image"].iloc[0])

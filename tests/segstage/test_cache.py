@@ -179,7 +179,7 @@ def test_weights_of_a_classifier_or_none_are_refused(tmp_path: Path, archive: Pa
 
     card = WeightCard(name="x", kind="classifier", architecture={}, preprocessing={})
     save_weights(tmp_path / "cls", {"a": torch.zeros(1)}, card)
-    with pytest.raises(LesionError, match="wrong weights: .* holds a classifier"):
+    with pytest.raises(LesionError, match=r"wrong weights: .* holds a classifier"):
         LesionSegmenter.load(tmp_path / "cls")
     with pytest.raises(LesionError, match="no such weights"):
         LesionSegmenter.load(tmp_path / "nothing")

@@ -15,9 +15,7 @@ LEVEL = 128
 def blobs(*spots: tuple[int, int, int], peak: int = 250, side: int = 96) -> np.ndarray:
     """Return smooth hills with soft borders at (y, x, radius)."""
     y, x = np.mgrid[:side, :side]
-    heights = [
-        peak / (1 + np.exp(np.hypot(y - cy, x - cx) - radius)) for cy, cx, radius in spots
-    ]
+    heights = [peak / (1 + np.exp(np.hypot(y - cy, x - cx) - radius)) for cy, cx, radius in spots]
     return np.clip(np.max(heights, axis=0), 0, 255).astype(np.uint8)
 
 

@@ -74,11 +74,10 @@ def test_the_card_says_how_to_use_the_weights(run: TrainConfig) -> None:
     assert card.postprocessing["threshold"] == 0.5
     assert card.sha256 == sha256_file(run.out / "member-1" / "weights.safetensors")
     assert "none" in card.training_data
+    assert 0 <= card.metrics["validation"]["dice"] <= 1
 
 
-def test_a_finished_run_is_left_alone(
-    run: TrainConfig, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_finished_run_is_left_alone(run: TrainConfig, caplog: pytest.LogCaptureFixture) -> None:
     before = (run.out / "member-0" / "weights.safetensors").stat().st_mtime_ns
     assert train(run) == 0
     assert "nothing to do" in caplog.text
@@ -122,9 +121,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-def test_the_same_seed_gives_the_same_weights(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_weights(archive: Path, tmp_path: Path) -> None:
     config = tiny(archive, tmp_path / "a", limit=16, test_list="none")
     train(config)
     train(tiny(archive, tmp_path / "b", limit=16, test_list="none"))

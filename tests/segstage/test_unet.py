@@ -22,12 +22,14 @@ class TestUNet(SegmenterFamily):
 
 
 def test_an_unknown_segmenter_lists_the_known() -> None:
-    with pytest.raises(UsageError, match="one of: .*unet"):
+    with pytest.raises(UsageError, match=r"one of: .*unet"):
         create_segmenter("unnet")
 
 
 def test_an_unknown_encoder_lists_the_known() -> None:
-    with pytest.raises(UsageError, match=r"(?s)resnet34.*or tu-<any architecture of timm>") as error:
+    with pytest.raises(
+        UsageError, match=r"(?s)resnet34.*or tu-<any architecture of timm>"
+    ) as error:
         create_segmenter("unet", encoder="tu-tf_efficientnet_lite9")
     assert "tu-tf_efficientnet_lite0" in str(error.value)
 
