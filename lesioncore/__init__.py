@@ -1,4 +1,4 @@
-"""Ground floor: records, readers, image store, mask cache, geometry, transforms, splits, metrics."""
+"""Ground floor: records, readers, images, mask cache, geometry, transforms, splits, metrics."""
 
 from lesioncore.errors import LesionError, UsageError
 
