@@ -118,11 +118,12 @@ def _holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def confidence(probability: NDArray[np.uint8], gated: NDArray[np.uint8], threshold: float) -> float:
-    """Return how sure the segmenter is of a mask, in [0, 1]: the Dice that it expects itself.
+    """Return how sure the segmenter is of a mask, in [0, 1].
 
-    With mask `m` and probabilities `p`, ``2 sum(p m) / (sum(p) + sum(m))``: 1 where every pixel is
-    certain, low for blurred borders, for parts that were removed and for doubtful lesions outside
-    the mask. An empty mask scores 0.
+    With mask `m` and probabilities `p`, the mean of `p` inside the mask times the Dice that `p`
+    expects, ``2 sum(p m) / (sum(p) + sum(m))``: 1 where every pixel is certain, low for blurred
+    borders, for parts that were removed and for doubtful skin outside the mask. An empty mask
+    scores 0. docs/how-to/cache-and-import-masks.md says how well it finds bad masks.
 
     Parameters
     ----------
@@ -137,4 +138,5 @@ def confidence(probability: NDArray[np.uint8], gated: NDArray[np.uint8], thresho
     if area == 0:
         return 0.0
     p = probability.astype(np.float64) / 255
-    return float(2 * p[mask].sum() / (p.sum() + area))
+    inside = float(p[mask].sum())
+    return (inside / area) * (2 * inside / (float(p.sum()) + area))
