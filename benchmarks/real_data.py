@@ -87,8 +87,8 @@ def section(out: Path) -> str:
     today = datetime.date.today().isoformat()
     return "\n".join(
         [
-            f"Measured {today} on {os.cpu_count()} cores ({platform.machine()}, no GPU), seed 0, by "
-            "`python benchmarks/real_data.py`. Test lists are the committed ones; intervals are "
+            f"Measured {today} on {os.cpu_count()} cores ({platform.machine()}, no GPU), seed 0, "
+            "by `python benchmarks/real_data.py`. Test lists are the committed ones; intervals are "
             "95% bootstrap intervals by lesion group.",
             "",
             "### HAM10000 (200 x 150 px), both stages, `lesion run --preset cpu`",

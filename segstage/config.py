@@ -37,7 +37,7 @@ class TrainConfig(DataOptions, FitOptions):
     encoder_weights: str = "auto"
     decoder_channels: list[int] | None = None
     size: int = 192
-    epochs: int = 10
+    epochs: int = 6
     batch_size: int = 16
     lr: float = 1e-3
     augment: Literal["none", "light", "medium", "isic2020"] = "medium"
