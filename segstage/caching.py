@@ -54,7 +54,7 @@ def cache(config: CacheConfig) -> int:
     if failed > config.max_failed:
         log.log(
             logging.ERROR,
-            "%d images could not be segmented, more than --max_failed %d; their reasons are in the "
+            "%d images could not be segmented, more than --max-failed %d; their reasons are in the "
             "cache (lesion cache info %s)",
             failed,
             config.max_failed,

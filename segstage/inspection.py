@@ -61,7 +61,7 @@ def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
         raise LesionError(
             f"{count} of {len(manifest)} images have no mask (first: {first})",
             wanted="a mask for each image",
-            mend=f"add the masks, or --max_failed {count} to leave these images out",
+            mend=f"add the masks, or --max-failed {count} to leave these images out",
         )
     log.warning("%d images without a mask are left out (first: %s)", count, first)
     return manifest[~missing].reset_index(drop=True)
@@ -95,7 +95,7 @@ def inspect_images(manifest: pd.DataFrame, *, workers: int, max_failed: int = 0)
         raise LesionError(
             f"{len(bad)} of {len(seen)} images cannot be used:{lines}{more}",
             wanted="images that open, each with a mask of its own size",
-            mend=f"mend the files, or --max_failed {len(bad)} to leave these images out",
+            mend=f"mend the files, or --max-failed {len(bad)} to leave these images out",
         )
     for number in bad:
         log.warning("left out: %s", seen[number].problem)
