@@ -150,8 +150,9 @@ def _masks(data: ReportData, test: Any, scored: dict[str, Interval]) -> dict[str
     if len(dice):
         bad = int((test["jaccard"].dropna() < 0.65).sum())
         lead += (
-            f"Of the {len(dice):,} {data.part} images with a true mask, {bad:,} ({bad / len(dice):.0%}) "
-            "fall below a Jaccard of 0.65, which the ISIC 2018 rule counts as a failure. "
+            f"Of the {len(dice):,} {data.part} images with a true mask, "
+            f"{bad:,} ({bad / len(dice):.0%}) fall below a Jaccard of 0.65, which the ISIC 2018 "
+            "rule counts as a failure. "
             "Masks of training images are out-of-fold: no member drew a mask that it had learnt "
             "from."
         )
@@ -181,8 +182,9 @@ def _malignancy(data: ReportData, test: Any, scored: dict[str, Interval]) -> dic
     policy = data.scores.get("policy", "target")
     both = 0 < positives < len(labels)
     lead = (
-        f"Stage 2 on {len(known):,} {data.part} images with a label, {positives:,} of them malignant by "
-        f"the policy “{policy}”. Intervals resample whole groups, never single images."
+        f"Stage 2 on {len(known):,} {data.part} images with a label, "
+        f"{positives:,} of them malignant by the policy “{policy}”. Intervals resample whole "
+        "groups, never single images."
     )
     roc = calibration = None
     if both:

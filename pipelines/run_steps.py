@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
-from lesioncore.files import read_json, sha256_file, sha256_json
+from lesioncore.files import sha256_json
 from lesioncore.runs import FREE_FIELDS
 from pipelines.datasets import RunData
+from pipelines.results import (
+    cache_is_complete,
+    digest_of,
+    discard_masks,
+    masks_of,
+    run_is_complete,
+    weights_of,
+)
 from pipelines.steps import Step
 
 if TYPE_CHECKING:
@@ -105,33 +113,33 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             "segment", "train the segmenter", paths.segmentation,
             inputs=lambda: learnt | {"segmentation": _options(config.segmentation)},
             run=lambda: _train_segmenter(segmenter),
-            done=lambda: _is_complete(paths.segmentation),
+            done=lambda: run_is_complete(paths.segmentation),
             keep_old=True,
         ),
         Step(
             "cache", "segment every image, out-of-fold", paths.cache,
-            inputs=lambda: {"data": data.fingerprint, "segmenter": _weights(paths.segmentation)},
+            inputs=lambda: {"data": data.fingerprint, "segmenter": weights_of(paths.segmentation)},
             run=lambda: _fill_cache(config, paths),
-            done=lambda: _cache_is_complete(paths.cache),
+            done=lambda: cache_is_complete(paths.cache),
             after=("segment",),
             clear=lambda forced: _clear_cache(paths, forced),
         ),
         Step(
             "classify", "train the classifier", paths.classification,
             inputs=lambda: learnt | {
-                "masks": _masks(paths.cache),
+                "masks": masks_of(paths.cache),
                 "classification": _options(config.classification),
             },
             run=lambda: _train_classifier(classifier),
-            done=lambda: _is_complete(paths.classification),
+            done=lambda: run_is_complete(paths.classification),
             after=("cache",),
             keep_old=True,
         ),
         Step(
             "predict", f"give the {part} images a probability", paths.predictions,
             inputs=lambda: {
-                "data": data.fingerprint, "part": part, "masks": _masks(paths.cache),
-                "classifier": _weights(paths.classification),
+                "data": data.fingerprint, "part": part, "masks": masks_of(paths.cache),
+                "classifier": weights_of(paths.classification),
             },
             run=lambda: _predict(config, paths, part),
             after=("cache", "classify"),
@@ -140,7 +148,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             "evaluate", "score masks and probabilities", paths.evaluation,
             inputs=lambda: {
                 "data": data.fingerprint, "policy": data.policy, "part": part,
-                "masks": _masks(paths.cache), "predictions_sha256": _file(paths.predictions),
+                "masks": masks_of(paths.cache), "predictions_sha256": digest_of(paths.predictions),
                 "resamples": config.resamples, "seed": config.seed,
             },
             run=lambda: _evaluate(config, paths, data, part),
@@ -150,8 +158,8 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
         Step(
             "overlay", "draw contact sheets", paths.overlays,
             inputs=lambda: {
-                "images_sha256": _file(paths.evaluation / "images.parquet"),
-                "masks": _masks(paths.cache), "tiles": config.tiles, "seed": config.seed,
+                "images_sha256": digest_of(paths.evaluation / "images.parquet"),
+                "masks": masks_of(paths.cache), "tiles": config.tiles, "seed": config.seed,
             },
             run=lambda: _overlay(config, paths, part),
             after=("evaluate",),
@@ -172,18 +180,8 @@ def _clear_cache(paths: RunPaths, forced: bool) -> None:
     if not (paths.cache / "index.json").is_file():
         return
     made_by = MaskCache(paths.cache).fingerprint.get("segmenter", {}).get("weights_sha256")
-    if forced or made_by != _weights(paths.segmentation):
+    if forced or made_by != weights_of(paths.segmentation):
         discard_masks(paths.cache)
-
-
-def discard_masks(folder: Path) -> None:
-    """Take the masks of a segmenter out of a cache; what people edited stays."""
-    from lesioncore.cache.index import INDEX, shard_files
-    from lesioncore.cache.journal import JOURNAL
-
-    # The index last: until then the folder is refused and never taken for another cache.
-    for path in [*shard_files(folder), folder / JOURNAL, folder / INDEX]:
-        path.unlink(missing_ok=True)
 
 
 def _train_segmenter(config: SegmenterTraining) -> None:
@@ -261,9 +259,9 @@ def _report_inputs(config: RunConfig, paths: RunPaths) -> dict[str, Any]:
 
     scores = paths.evaluation / "scores.json"
     return {
-        "scores_sha256": _file(scores),
-        "images_sha256": _file(paths.evaluation / "images.parquet"),
-        "masks": _masks(paths.cache),
+        "scores_sha256": digest_of(scores),
+        "images_sha256": digest_of(paths.evaluation / "images.parquet"),
+        "masks": masks_of(paths.cache),
         "settings": _options(config),
         "algorithm_version": REPORT_VERSION,
     }
@@ -275,33 +273,3 @@ def _options(config: Any) -> dict[str, Any]:
 
     drop = FREE_FIELDS | {"force", "dry_run"}
     return {name: value for name, value in plain_config(config).items() if name not in drop}
-
-
-def _is_complete(folder: Path) -> bool:
-    path = folder / "run.json"
-    return path.is_file() and bool(read_json(path).get("complete"))
-
-
-def _weights(folder: Path) -> list[str] | None:
-    """Return the SHA-256 of each member's weights, None while the training is not finished."""
-    if not _is_complete(folder):
-        return None
-    cards = sorted(folder.glob("member-*/card.json"), key=lambda p: int(p.parent.name[7:]))
-    return [str(read_json(card)["sha256"]) for card in cards]
-
-
-def _cache_is_complete(folder: Path) -> bool:
-    from lesioncore.cache import MaskCache
-
-    return (folder / "index.json").is_file() and MaskCache(folder).complete
-
-
-def _masks(folder: Path) -> str | None:
-    """Return what identifies the cached masks, edits included."""
-    from lesioncore.cache import MaskCache
-
-    return MaskCache(folder).snapshot if (folder / "index.json").is_file() else None
-
-
-def _file(path: Path) -> str | None:
-    return sha256_file(path) if path.is_file() else None

@@ -111,6 +111,34 @@ def test_an_edited_mask_trains_stage_2_again(copied: TinyRun, caplog, capsys) ->
     assert "classify  run" in plan and "masks was" in plan
 
 
+def test_forced_masks_are_made_anew_and_edits_stay(copied: TinyRun, caplog) -> None:
+    from lesioncore.cache.edits import add_edit
+    from lesioncore.images import read_mask
+
+    cache = copied.folder / "cache"
+    image_id = MaskCache(cache).ids()[0]
+    truth = read_mask(copied.root / "masks" / f"{image_id}_segmentation.png")
+    add_edit(cache, image_id, truth, author="a test")
+    assert main(["run", *copied.flags, "--force=cache"]) == 0
+    assert "72 made now" in caplog.text
+    assert MaskCache(cache).read(image_id).status == "edited"
+    assert "edited" in pd.read_parquet(copied.folder / "evaluation" / "images.parquet").to_string()
+
+
+def test_a_new_segmenter_draws_every_mask_anew(copied: TinyRun, caplog) -> None:
+    assert main(["run", *copied.flags, "--segmentation.threshold=0.4"]) == 0
+    skipped, ran = skipped_and_run(caplog)
+    assert skipped == []
+    assert ran == list(STEPS)
+    assert (
+        MaskCache(copied.folder / "cache")
+        .row(MaskCache(copied.folder / "cache").ids()[0])
+        .threshold
+        == 0.4
+    )
+    assert (copied.folder / "segmentation~1" / "run.json").is_file()
+
+
 def test_a_dry_run_writes_nothing(phantoms: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "dry"
     assert main(["run", *run_flags(phantoms, out), "--dry-run"]) == 0

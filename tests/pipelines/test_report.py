@@ -178,3 +178,28 @@ def test_intervals_of_scores_json_may_be_null() -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_without_a_test_list_the_validation_images_are_scored_and_the_page_says_so(
+    fake_run, tmp_path: Path
+) -> None:
+    import dataclasses
+    import shutil
+
+    from lesioncore.splits import make_split, write_split
+    from pipelines.run_steps import RunPaths
+
+    folder = Path(shutil.copytree(fake_run.paths.folder, tmp_path / "no-list"))
+    paths = RunPaths(folder)
+    data = dataclasses.replace(fake_run.data, test=set())
+    split = make_split(data.manifest, folds=1, seed=0, labels=data.labels)
+    write_split(paths.classification / "split.csv", split)
+    held = split.loc[split["fold"] == 0, "image_id"]
+    lines = [f"{image_id},0.{number % 9 + 1},full" for number, image_id in enumerate(held)]
+    paths.predictions.write_text("image_id,malignant,focus\n" + "\n".join(lines))
+    scores = evaluate_run(paths, data, part="validation", resamples=20)
+    assert scores["part"] == "validation"
+    assert scores["n"] == scores["n_masks"] == len(held)
+    text = Page(render(read_run(folder), tiles=2, draws=20)).text
+    assert "No test list was kept back" in text
+    assert "Scores on the validation images" in text
