@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from lesioncore.config import FitOptions
+from lesioncore.errors import LesionError
 from lesioncore.loading import EpochSampler, make_loader
 from lesioncore.training import fit, optimiser_and_schedule, warmup_cosine
 
@@ -87,6 +89,27 @@ def test_best_epoch_is_kept_for_a_single_split(tmp_path: Path) -> None:
     saved = torch.load(tmp_path / "r" / "checkpoints" / "best.ckpt", weights_only=True)
     for name, value in task.state_dict().items():
         assert torch.equal(value, saved["state_dict"][name])
+
+
+def test_full_disk_is_said_and_earlier_epochs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = FitOptions(epochs=3, device="cpu", select="last")
+    save = pl.Trainer.save_checkpoint
+
+    def full(trainer: pl.Trainer, *arguments: object, **named: object) -> None:
+        if trainer.current_epoch == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(trainer, *arguments, **named)
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", full)
+    with pytest.raises(LesionError, match="disk is full"):
+        train(tmp_path / "r", options, workers=0)
+    monkeypatch.undo()
+    resumed = train(tmp_path / "r", options, workers=0)
+    whole = train(tmp_path / "whole", options, workers=0)
+    for left, right in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(left, right)
 
 
 def test_warm_up_at_a_tenth_then_cosine_to_zero() -> None:
