@@ -36,6 +36,8 @@ def dice_histogram(dice: Array) -> str:
     ----------
     dice : ndarray of shape (n,), float64 in [0, 1]
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure("dice", 6.4, 2.7)
     axes.hist(
         dice, bins=np.linspace(0, 1, 41).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.6
@@ -43,10 +45,11 @@ def dice_histogram(dice: Array) -> str:
     median = float(np.median(dice))
     axes.axvline(median, color=SECOND, linewidth=1.6)
     axes.annotate(
-        f"median {median:.3f}", (median, 1.0), (-6, -2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha="right", va="top", color=SECOND, fontsize=10,
+        f"median {median:.3f}", (median, 1.0), (3, 3), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha="right", va="bottom", color=SECOND, fontsize=10,
     )  # fmt: skip
     axes.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="images")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     return _svg(figure, "dice", f"Histogram of Dice over {len(dice)} images, median {median:.3f}")
 
 
