@@ -42,6 +42,7 @@ class TrainConfig(DataOptions, FitOptions):
         negative_ratio: benign images an epoch per malignant one, drawn anew each epoch; auto
             is 10 where fewer than 1 in 20 is malignant and all elsewhere
         positive_ratio: how often an epoch shows each malignant image
+        near_duplicates: look for near duplicates too, so that they fall in one fold
         max_failed: how many unreadable images may be left out before training is refused
     """
 
@@ -69,6 +70,7 @@ class TrainConfig(DataOptions, FitOptions):
     label_smoothing: float = 0.0
     negative_ratio: float | Literal["auto", "all"] = "auto"
     positive_ratio: float = 1.0
+    near_duplicates: bool = True
     max_failed: int = 0
 
     def __post_init__(self) -> None:

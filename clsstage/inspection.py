@@ -5,26 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from clsstage.examples import Examples
+from lesioncore.duplicates import duplicate_pairs, grey_copy, looks_for_near
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_bytes
-from lesioncore.images import read_image_bytes
+from lesioncore.images import decode_image, read_image_bytes
 from lesioncore.integrity import defect
 from lesioncore.progress import log, track
 
 
-def inspect(examples: Examples, max_failed: int) -> tuple[Examples, list[tuple[str, str]]]:
-    """Return the examples whose image is whole, and the pairs of ids with the same bytes.
+def inspect(
+    examples: Examples, max_failed: int, *, near: bool = True
+) -> tuple[Examples, list[tuple[str, str]]]:
+    """Return the examples whose image is whole, and the pairs of ids that show the same picture.
 
-    Bytes are read and their structure is checked; nothing is decoded, so 400,000 tiles take
-    minutes, not hours.
+    Bytes are read and their structure is checked. Images are decoded only to look for near
+    copies, which is left out above `lesioncore.duplicates.MOST_COMPARED` images, so 400,000 tiles
+    take minutes, not hours.
 
     Raises
     ------
     LesionError
         More than `max_failed` images are missing, cut off or no pictures; the first are named.
     """
-    first: dict[str, str] = {}
-    pairs: list[tuple[str, str]] = []
+    near = looks_for_near(len(examples), near)
+    digests: dict[str, str] = {}
+    copies = []
     problems: dict[int, str] = {}
     rows = zip(examples.manifest["image_id"], examples.manifest["image"], strict=True)
     for row, (image_id, image) in enumerate(
@@ -39,9 +44,13 @@ def inspect(examples: Examples, max_failed: int) -> tuple[Examples, list[tuple[s
         if problem is not None:
             problems[row] = f"{image}: {problem}"
             continue
-        other = first.setdefault(sha256_bytes(data), image_id)
-        if other != image_id:
-            pairs.append((other, image_id))
+        try:
+            if near:
+                copies.append(grey_copy(decode_image(data, str(image))))
+        except LesionError as error:
+            problems[row] = error.found
+            continue
+        digests[str(image_id)] = sha256_bytes(data)
     for problem in list(problems.values())[:5]:
         log.warning("%s", problem)
     if len(problems) > max_failed:
@@ -55,4 +64,5 @@ def inspect(examples: Examples, max_failed: int) -> tuple[Examples, list[tuple[s
         log.warning("%d of %d images are left out", len(problems), len(examples))
     whole = np.ones(len(examples), bool)
     whole[list(problems)] = False
+    pairs = duplicate_pairs(digests, np.stack(copies) if copies else None)
     return examples.where(whole), pairs

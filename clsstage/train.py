@@ -116,7 +116,7 @@ def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examp
         examples = examples.where(examples.manifest["image_id"].isin(split["image_id"]).to_numpy())
         check_split(split, examples.manifest)
         return split, examples
-    examples, duplicates = inspect(examples, config.max_failed)
+    examples, duplicates = inspect(examples, config.max_failed, near=config.near_duplicates)
     manifest = examples.manifest
     split = make_split(
         manifest,
@@ -130,7 +130,7 @@ def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examp
     check_split(split, manifest, duplicates)
     roles = split["role"].value_counts().to_dict()
     log.info(
-        "%d images in %d groups: %s; %d have the bytes of another",
+        "%d images in %d groups: %s; %d duplicate pairs joined",
         len(split),
         split["group"].nunique(),
         ", ".join(f"{count} {role}" for role, count in roles.items()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesioncore.errors import LesionError
 from lesioncore.images import image_sha256
-from lesioncore.progress import track
+from lesioncore.progress import log, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ COPY_SIZE = 32
 #: (another crop, another white balance) reach down to 0.89 and different lesions up to 0.94. To
 #: join two lesions into one group costs nothing, to miss a copy leaks, so it lies at the low end.
 NEAR = 0.88
+#: Above this many pictures near copies are not looked for: all pairs are compared.
+MOST_COMPARED = 50_000
 
 
 def content_duplicates(manifest: pd.DataFrame) -> list[tuple[str, str]]:
@@ -44,14 +46,45 @@ def content_duplicates(manifest: pd.DataFrame) -> list[tuple[str, str]]:
         An image file is missing.
     """
     rows = manifest[manifest["image"].notna()]
+    pictures = zip(rows["image_id"].astype(str), rows["image"], strict=True)
+    digests = {
+        image_id: image_sha256(image)
+        for image_id, image in track(pictures, "looking for duplicates", total=len(rows))
+    }
+    return duplicate_pairs(digests, None)
+
+
+def looks_for_near(count: int, wanted: bool) -> bool:
+    """Whether near copies are looked for among `count` pictures; a warning says when not."""
+    if wanted and count > MOST_COMPARED:
+        log.warning(
+            "%d images are too many to look for near duplicates (at most %d): only equal files, "
+            "patients and lesions keep images together",
+            count,
+            MOST_COMPARED,
+        )
+    return wanted and count <= MOST_COMPARED
+
+
+def duplicate_pairs(
+    digests: Mapping[str, str], copies: npt.NDArray[np.float32] | None
+) -> list[tuple[str, str]]:
+    """Return pairs of images that show the same picture: equal bytes, or nearly equal copies.
+
+    Parameters
+    ----------
+    digests : mapping of str to str
+        Image id to the SHA-256 of its bytes.
+    copies : (n, S, S) float32 or None
+        From `grey_copy`, in the order of `digests`; None looks at the bytes alone.
+    """
     first: dict[str, str] = {}
     pairs = []
-    pictures = zip(rows["image_id"].astype(str), rows["image"], strict=True)
-    for image_id, image in track(pictures, "looking for duplicates", total=len(rows)):
-        original = first.setdefault(image_sha256(image), image_id)
+    for image_id, digest in digests.items():
+        original = first.setdefault(digest, image_id)
         if original != image_id:
             pairs.append((original, image_id))
-    return pairs
+    return pairs if copies is None else pairs + near_duplicates(list(digests), copies)
 
 
 def grey_copy(image: npt.NDArray[np.uint8], size: int = COPY_SIZE) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lesioncore.devices import choose_workers
-from lesioncore.duplicates import near_duplicates
+from lesioncore.duplicates import duplicate_pairs, looks_for_near
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, sha256_file, write_json, write_table, write_text
 from lesioncore.holdout import test_ids
@@ -116,7 +116,8 @@ def _take_up(run: Run, manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
 def new_split(seen: Inspected, config: TrainConfig) -> pd.DataFrame:
     """Return the checked split of a new run: grouped by patient, lesion and duplicates."""
     manifest = seen.manifest
-    pairs = duplicate_pairs(seen, near=config.near_duplicates)
+    near = looks_for_near(len(manifest), config.near_duplicates)
+    pairs = duplicate_pairs(seen.digests, seen.copies if near else None)
     split = make_split(
         manifest,
         folds=config.folds,
@@ -140,20 +141,6 @@ def new_split(seen: Inspected, config: TrainConfig) -> pd.DataFrame:
 def _keep_split(run: Run, split: pd.DataFrame, seen: Inspected) -> None:
     write_split(run.path("split.csv"), split)
     write_provenance(run.folder, provenance_table(split, seen.manifest, seen.digests))
-
-
-def duplicate_pairs(seen: Inspected, *, near: bool) -> list[tuple[str, str]]:
-    """Return pairs of image ids that show the same picture: the same bytes, or nearly the same."""
-    first: dict[str, str] = {}
-    pairs = []
-    for image_id, digest in seen.digests.items():
-        other = first.setdefault(digest, image_id)
-        if other != image_id:
-            pairs.append((other, image_id))
-    if near:
-        ids = seen.manifest["image_id"].astype(str).tolist()
-        pairs += near_duplicates(ids, seen.copies)
-    return pairs
 
 
 def _train_member(
