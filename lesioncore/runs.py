@@ -56,7 +56,8 @@ class Run:
         plain = plain_config(config)
         if (home / "run.json").is_file():
             run = cls.load(home, kind, complete=False)
-            differing = config_differences(run.record["config"], plain)
+            # A run of an older version lacks options that came later: they had their defaults.
+            differing = config_differences(_defaults(config) | run.record["config"], plain)
             if differing:
                 raise LesionError(
                     f"{home} holds a run of another config: {'; '.join(differing)}",
@@ -164,6 +165,14 @@ def plain_config(config: Any) -> dict[str, Any]:
         return value
 
     return {key: plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(config)
+        if isinstance(field.default, str | int | float | bool | None)
+    }
 
 
 def config_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

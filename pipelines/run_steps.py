@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.config import ComputeOptions, DataOptions
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_json
 from lesioncore.runs import FREE_FIELDS
@@ -74,6 +75,12 @@ class RunPaths:
         return self.folder / "report.html"
 
 
+def shared_options(config: RunConfig) -> dict[str, Any]:
+    """Return what every step is told of the data and the machine."""
+    names = [item.name for kind in (DataOptions, ComputeOptions) for item in fields(kind)]
+    return {name: getattr(config, name) for name in names}
+
+
 def stage_configs(
     config: RunConfig, paths: RunPaths
 ) -> tuple[SegmenterTraining, ClassifierTraining]:
@@ -81,15 +88,15 @@ def stage_configs(
     from clsstage.config import TrainConfig as ClassifierTraining
     from segstage.config import TrainConfig as SegmenterTraining
 
-    shared: dict[str, Any] = {
-        "dataset": config.dataset, "root": config.root, "columns": config.columns, "n": config.n,
-        "limit": config.limit, "device": config.device, "precision": config.precision,
-        "workers": config.workers, "seed": config.seed, "test_list": config.test_list,
-    }  # fmt: skip
+    shared = shared_options(config) | {
+        "seed": config.seed,
+        "test_list": config.test_list,
+        "max_failed": config.max_failed,
+    }
     stage1 = dataclasses.asdict(config.segmentation)
     stage2 = dataclasses.asdict(config.classification)
     return (
-        SegmenterTraining(**shared, **stage1, out=paths.segmentation, max_failed=config.max_failed),
+        SegmenterTraining(**shared, **stage1, out=paths.segmentation),
         ClassifierTraining(**shared, **stage2, out=paths.classification, masks=paths.cache),
     )
 
@@ -196,12 +203,12 @@ def _fill_cache(config: RunConfig, paths: RunPaths) -> None:
 
     code = cache(
         CacheConfig(
-            dataset=config.dataset, root=config.root, columns=config.columns, n=config.n,
-            limit=config.limit, device=config.device, precision=config.precision,
-            workers=config.workers, weights=str(paths.segmentation), out=paths.cache,
+            **shared_options(config),
+            weights=str(paths.segmentation),
+            out=paths.cache,
             max_failed=config.max_failed,
         )
-    )  # fmt: skip
+    )
     _check(code, "some images could not be segmented", config)
 
 
@@ -217,13 +224,15 @@ def _predict(config: RunConfig, paths: RunPaths, part: str) -> None:
 
     code = predict(
         PredictConfig(
-            dataset=config.dataset, root=config.root, columns=config.columns, n=config.n,
-            limit=config.limit, device=config.device, precision=config.precision,
-            workers=config.workers, weights=paths.classification, masks=paths.cache,
-            out=paths.predictions, part="test" if part == "test" else "validation",
-            members="all" if part == "test" else "out-of-fold", max_failed=config.max_failed,
+            **shared_options(config),
+            weights=paths.classification,
+            masks=paths.cache,
+            out=paths.predictions,
+            part="test" if part == "test" else "validation",
+            members="all" if part == "test" else "out-of-fold",
+            max_failed=config.max_failed,
         )
-    )  # fmt: skip
+    )
     _check(code, "some images could not be read", config)
 
 

@@ -24,6 +24,15 @@ def test_same_config_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "r", "segstage", other_machine).folder == tmp_path / "r"
 
 
+def test_run_of_an_older_version_goes_on_when_options_were_added(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "r", "segstage", CONFIG)
+    older = {name: value for name, value in run.record["config"].items() if name != "select"}
+    run.update(config=older)
+    assert Run.open(tmp_path / "r", "segstage", CONFIG).folder == tmp_path / "r"
+    with pytest.raises(LesionError, match="select: 'auto' -> 'last'"):
+        Run.open(tmp_path / "r", "segstage", dataclasses.replace(CONFIG, select="last"))
+
+
 def test_unfinished_and_wrong_kind_are_refused(tmp_path: Path) -> None:
     run = Run.open(tmp_path / "r", "segstage", CONFIG)
     with pytest.raises(LesionError, match="not finished"):
