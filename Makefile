@@ -12,7 +12,7 @@ help:
 	@echo "make demo       both stages on generated lesions; opens nothing, writes runs/demo/report.html"
 	@echo "make test       lint, types, import floors and the quick tests"
 	@echo "make test-slow  the tests that take longer (kills, resumes, whole runs)"
-	@echo "make bench      the tables of docs/reference/benchmarks.md"
+	@echo "make bench      the tables of docs/reference/benchmarks.md (needs LESION_DATA; over an hour)"
 
 demo: $(VENV)/.run
 	$(BIN)/lesion demo --out runs/demo
@@ -34,7 +34,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/phantom_speed.py
+	$(BIN)/python benchmarks/real_data.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
