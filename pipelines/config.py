@@ -107,7 +107,7 @@ class DemoConfig(ComputeOptions):
     """
 
     out: Path = Path("runs/demo")
-    n: int = 560
+    n: int = 800
     seed: int = 0
     force: list[str] = field(default_factory=list)
     dry_run: bool = False
