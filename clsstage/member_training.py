@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
+from clsstage.classifier import Classifier, create_classifier, load_pretrained
 from clsstage.config import TrainConfig
 from clsstage.dataset import Jitter, LesionDataset, TrainingDataset
 from clsstage.examples import Examples
@@ -18,8 +17,6 @@ from clsstage.focus_names import parse_focus
 from clsstage.masks import MaskTrust, choose_masks
 from clsstage.members import KIND, preprocessing, read_member
 from clsstage.metadata import MetadataEncoder
-from clsstage.models import Classifier, create_classifier
-from clsstage.models.pretrained import load_pretrained
 from clsstage.predictor import LesionClassifier
 from clsstage.sampling import ClassSampling, check_two_classes, choose_sampling
 from clsstage.task import MONITOR, ClassifierTask
@@ -113,9 +110,10 @@ class MemberTraining:
             check_two_classes(validation.labels, "validation images", training.policy)
         seed = config.seed + self.number
         pl.seed_everything(seed, verbose=False)
-        encoder = MetadataEncoder.fit(training.manifest, config.metadata)
+        columns = None if config.fusion == "none" else config.metadata
+        encoder = MetadataEncoder.fit(training.manifest, columns)
         trust = MaskTrust(config.min_score, config.min_quality)
-        network, origin = self._network(encoder, training.labels)
+        network, origin = new_classifier(config, encoder.width)
         view = View(
             config.focus,
             config.margin,
@@ -147,22 +145,6 @@ class MemberTraining:
             metrics={},
         )
         save_weights(self.folder, task.result.state_dict(), card)
-
-    def _network(
-        self, encoder: MetadataEncoder, labels: NDArray[np.float64]
-    ) -> tuple[Classifier, str]:
-        config = self.config
-        network = create_classifier(
-            config.arch,
-            backbone=config.backbone,
-            metadata_width=encoder.width,
-            in_channels=parse_focus(config.focus).channels,
-            image_size=config.size,
-            dropout=config.dropout,
-        )
-        resumes = (self.folder / "checkpoints" / "last.ckpt").is_file()
-        origin = load_pretrained(network, "none" if resumes else config.backbone_weights)
-        return network, config.backbone_weights if resumes else origin
 
     def _fit(
         self,
@@ -197,7 +179,9 @@ class MemberTraining:
             drop_last=len(sampler) > config.batch_size,
         )
         check = make_loader(LesionDataset(**seen[1]), config.batch_size, workers=workers)
-        _set_bias(network, training.labels, sampling)
+        # The prevalence of the epochs from the start, so that the first steps need not learn it.
+        benign, malignant = sampling.counts(training.labels)
+        network.fusion.set_bias(float(np.log(malignant / benign)))
         task = ClassifierTask(
             network,
             config,
@@ -228,9 +212,14 @@ class MemberTraining:
         }
 
 
-@torch.no_grad()
-def _set_bias(network: Classifier, labels: NDArray[np.float64], sampling: ClassSampling) -> None:
-    """Start at the prevalence of the epochs, so that the first steps need not learn it."""
-    benign, malignant = sampling.counts(labels)
-    bias = network.head.linear.bias  # type: ignore[union-attr, attr-defined]
-    bias.fill_(float(np.log(malignant / benign)))
+def new_classifier(config: TrainConfig, metadata_width: int) -> tuple[Classifier, str]:
+    """Return the untrained classifier of a config, and where its first weights came from."""
+    network = create_classifier(
+        config.fusion,
+        encoder=config.encoder,
+        metadata_width=metadata_width,
+        in_channels=parse_focus(config.focus).channels,
+        image_size=config.size,
+        dropout=config.dropout,
+    )
+    return network, load_pretrained(network, config.encoder_weights)

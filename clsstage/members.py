@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clsstage.classifier import Classifier, create_classifier
 from clsstage.masks import MaskTrust
 from clsstage.metadata import MetadataEncoder
-from clsstage.models import Classifier, create_classifier
 from clsstage.view import View
 from lesioncore.errors import LesionError
 from lesioncore.runs import Run

@@ -72,7 +72,7 @@ class LesionClassifier:
         self.device = device
         self.precision = precision
         for member in self.members:
-            member.network.to(device, memory_format=torch.channels_last).eval()
+            member.network.to(device).to(memory_format=torch.channels_last).eval()
 
     @classmethod
     def load(

@@ -113,7 +113,8 @@ def summarise(
             f"{roles.get('excluded', 0)} left out because they share a group with one",
             f"- malignant: policy `{scores['policy']}`, {scores['positives']} of {scores['n']} "
             "scored images",
-            f"- network: {config.arch}, {config.backbone}, {config.size} px, {members} "
+            f"- network: {config.encoder}, metadata by `{config.fusion}`, {config.size} px, "
+            f"{members} "
             f"member{'s' if members > 1 else ''} of {config.epochs} epochs",
             f"- focus: `{focus}`; masks: "
             + ", ".join(f"{count} {status}" for status, count in statuses.items()),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clsstage.average import WeightAverage
-from clsstage.models.classifier import Classifier
+from clsstage.classifier import Classifier
 from lesioncore.config import FitOptions
 from lesioncore.errors import LesionError
 from lesioncore.metrics import partial_auc, roc_auc

@@ -11,7 +11,7 @@ from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
 from clsstage.inspection import inspect
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
-from clsstage.member_training import MemberTraining
+from clsstage.member_training import MemberTraining, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.summary import score, summarise
 from lesioncore.errors import LesionError
@@ -54,6 +54,8 @@ def train(config: TrainConfig) -> None:
     if run is not None and run.complete:
         log.info("%s is complete: nothing to do (see %s)", config.out, run.path("summary.md"))
         return
+    if run is None:
+        new_classifier(config, metadata_width=1)
     examples = load_examples(config, config.policy, seed=config.seed)
     check_two_classes(examples.labels, "labelled images", examples.policy)
     split, examples = _split(config, examples)

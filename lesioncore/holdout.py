@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesioncore.errors import LesionError
+from lesioncore.progress import log
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger("lesion")
 
 #: Part of the groups that is kept back.
 TEST_SHARE = 0.15

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
 from lesioncore.files import write_json, write_text
-from lesioncore.progress import track
+from lesioncore.progress import log, track
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.prepare_config import PrepareConfig
-
-log = logging.getLogger("lesion")
 
 _SHOWN = 8
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import logging
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lesioncore.config import DataOptions
-from lesioncore.errors import LesionError, UsageError, unknown_name
+from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import PathLike
+from lesioncore.progress import log
+from lesioncore.registry import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger("lesion")
-
-ReaderClass = TypeVar("ReaderClass", bound="type[Reader]")
-_READERS: dict[str, type[Reader]] = {}
 
 
 class Reader:
@@ -163,33 +157,14 @@ class Reader:
         return table[~missing]
 
 
-def register(name: str) -> Callable[[ReaderClass], ReaderClass]:
-    """Register a reader class under the name that `--dataset` takes; use as a class decorator."""
-
-    def add(cls: ReaderClass) -> ReaderClass:
-        if name in _READERS and _READERS[name].__module__ != cls.__module__:
-            raise ValueError(f"two readers are called {name!r}")
-        cls.name = name
-        _READERS[name] = cls
-        return cls
-
-    return add
-
-
-def reader_names() -> tuple[str, ...]:
-    """Return the names that `--dataset` takes, sorted."""
-    import lesioncore.readers as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return tuple(sorted(_READERS))
+_READERS: Registry[Reader] = Registry("dataset", "lesioncore.readers")
+register = _READERS.register
+#: The names that `--dataset` takes.
+reader_names = _READERS.names
 
 
 def reader_class(name: str) -> type[Reader]:
     """Return the class registered under `name`; an unknown name is a `UsageError` listing them."""
-    known = reader_names()
-    if name not in known:
-        raise unknown_name("dataset", name, known)
     return _READERS[name]
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-import segstage.models
-from lesioncore.errors import UsageError, unknown_name
+from lesioncore.errors import UsageError
+from lesioncore.registry import Registry
 from weights.imagenet import ImageNetRecord
-
-_members: dict[str, type[Segmenter]] = {}
 
 
 class Segmenter(nn.Module):
@@ -86,31 +81,14 @@ class Segmenter(nn.Module):
         return []
 
 
-def register(name: str) -> Callable[[type[Segmenter]], type[Segmenter]]:
-    """Return a class decorator that makes a segmenter known under `name`."""
-
-    def keep(member: type[Segmenter]) -> type[Segmenter]:
-        if name in _members:
-            raise ValueError(f"two segmenters are called {name!r}")
-        member.name = name
-        _members[name] = member
-        return member
-
-    return keep
-
-
-def segmenter_names() -> tuple[str, ...]:
-    """Return the names of all segmenters, sorted."""
-    _import_members()
-    return tuple(sorted(_members))
+_SEGMENTERS: Registry[Segmenter] = Registry("segmenter", "segstage.models")
+register = _SEGMENTERS.register
+segmenter_names = _SEGMENTERS.names
 
 
 def segmenter_class(name: str) -> type[Segmenter]:
     """Return the class registered as `name`; an unknown name lists the known."""
-    _import_members()
-    if name not in _members:
-        raise unknown_name("segmenter", name, _members)
-    return _members[name]
+    return _SEGMENTERS[name]
 
 
 def create_segmenter(name: str, **options: Any) -> Segmenter:
@@ -139,9 +117,3 @@ def create_segmenter(name: str, **options: Any) -> Segmenter:
         if "unexpected keyword" not in str(error):
             raise
         raise UsageError(f"segmenter {name!r}: {error}") from error
-
-
-def _import_members() -> None:
-    for module in pkgutil.iter_modules(segstage.models.__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{segstage.models.__name__}.{module.name}")

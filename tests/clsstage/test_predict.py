@@ -315,8 +315,8 @@ def test_wrong_weights_are_refused(two_folds, tmp_path, what):
 
 def test_the_commands_run_from_the_shell(two_folds, tmp_path, capsys):
     assert main(["models"]) == 0
-    assert "late_fusion" in capsys.readouterr().out
-    assert main(["models", "--backbones", "test_res*"]) == 0
+    assert "concat" in capsys.readouterr().out
+    assert main(["models", "--encoders", "test_res"]) == 0
     assert "test_resnet" in capsys.readouterr().out
     words = ["--weights", two_folds.out, "--dataset", "phantom", "--root", two_folds.root,
              "--masks", two_folds.masks, "--out", tmp_path / "p.csv", "--workers", "0",

@@ -188,7 +188,7 @@ def test_kill_9_and_again(archive, masks, tmp_path):
     def command(out: str) -> list[str]:
         flags = {
             "dataset": "phantom", "root": archive, "out": tmp_path / out / "cls", "masks": masks,
-            "backbone": "test_resnet", "backbone_weights": "none", "size": 32, "epochs": 6,
+            "encoder": "test_resnet", "encoder_weights": "none", "size": 32, "epochs": 6,
             "batch_size": 16, "workers": 0, "folds": 2, "test_list": "none", "device": "cpu",
         }  # fmt: skip
         program = "import sys; from clsstage.commands import main; sys.exit(main())"

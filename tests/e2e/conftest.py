@@ -19,8 +19,8 @@ TINY = [
     "--segmentation.decoder-channels=[16,8,8,8]",
     "--segmentation.size=64",
     "--segmentation.epochs=1",
-    "--classification.backbone=test_resnet",
-    "--classification.backbone-weights=none",
+    "--classification.encoder=test_resnet",
+    "--classification.encoder-weights=none",
     "--classification.size=48",
     "--classification.epochs=1",
 ]

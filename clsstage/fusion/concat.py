@@ -1,14 +1,32 @@
-"""How metadata joins the image: the parts of the ISIC 2020 winners' network.
+"""Metadata through a small MLP, beside the image's features: the ISIC 2020 winners' fusion.
 
 Ha, Liu, Liu: Identifying Melanoma Images using EfficientNet Ensemble, arXiv 2010.05351.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from clsstage.fusion._registry import Fusion, MultiSampleDropoutHead, Widths, register
+
+
+@register("concat")
+class Concat(Fusion):
+    """Pooled image features and encoded metadata side by side, one linear layer over both."""
+
+    summary = "metadata through an MLP (512, 128), beside the image's features"
+
+    def __init__(self, widths: Widths, dropout: float) -> None:
+        super().__init__()
+        self.mlp = MetadataMLP(widths.metadata)
+        self.head = MultiSampleDropoutHead(widths.pooled + self.mlp.out_width, dropout)
+
+    def features(self, maps: Tensor, pool: Callable[[Tensor], Tensor], metadata: Tensor) -> Tensor:
+        """Return both side by side, (B, F)."""
+        return torch.cat([pool(maps), self.mlp(metadata)], dim=1)
 
 
 class MetadataMLP(nn.Sequential):
@@ -35,23 +53,3 @@ class MetadataMLP(nn.Sequential):
             width = out
         super().__init__(*layers)
         self.out_width = width
-
-
-class MultiSampleDropoutHead(nn.Module):
-    """One linear layer behind the mean of several dropout draws: (B, width) to (B,) logits.
-
-    Inoue: Multi-Sample Dropout for Accelerated Training, arXiv 1905.09788.
-    """
-
-    def __init__(self, width: int, dropout: float = 0.5, draws: int = 5) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.draws = draws
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the logits, (B,)."""
-        if not self.training:
-            return self.linear(features)[:, 0]
-        drawn = [self.linear(self.dropout(features)) for _ in range(self.draws)]
-        return torch.stack(drawn).mean(0)[:, 0]

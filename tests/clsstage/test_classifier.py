@@ -1,33 +1,30 @@
-"""One base test for every classifier family and kind of backbone."""
+"""One base test for every fusion on every kind of encoder."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clsstage.models import classifier_lines, classifier_names, create_classifier
-from clsstage.models.fusion import MetadataMLP, MultiSampleDropoutHead
-from clsstage.models.pretrained import load_pretrained
+from clsstage.classifier import create_classifier, load_pretrained
+from clsstage.fusion import fusion_class, fusion_names
+from clsstage.fusion._registry import MultiSampleDropoutHead
+from clsstage.fusion.concat import MetadataMLP
 from lesioncore.errors import LesionError, UsageError
 
 CASES = [
-    (name, backbone, width, channels)
-    for name in classifier_names()
-    for backbone in ("test_resnet", "test_vit", "test_efficientnet")
+    (fusion, encoder, width, channels)
+    for fusion in fusion_names()
+    for encoder in ("test_resnet", "test_vit", "test_efficientnet")
     for width, channels in ((0, 3), (7, 3), (7, 4))
 ]
 
 
-@pytest.mark.parametrize(("name", "backbone", "width", "channels"), CASES)
-def test_every_classifier(name, backbone, width, channels):
+@pytest.mark.parametrize(("fusion", "encoder", "width", "channels"), CASES)
+def test_every_fusion(fusion, encoder, width, channels):
     torch.manual_seed(0)
-    options = {
-        "backbone": backbone,
-        "metadata_width": width,
-        "in_channels": channels,
-        "image_size": 96,
-    }
-    network = create_classifier(name, **options)
+    network = create_classifier(
+        fusion, encoder=encoder, metadata_width=width, in_channels=channels, image_size=96
+    )
     image, metadata = torch.randn(3, channels, 96, 96), torch.randn(3, width)
     assert len(network.mean) == len(network.std) == channels
 
@@ -45,16 +42,26 @@ def test_every_classifier(name, backbone, width, channels):
         again = create_classifier(**network.architecture).eval()
         again.load_state_dict(network.state_dict())
         assert torch.equal(again(image, metadata), together)
+        network.fusion.set_bias(0.0)
+        low = network(image, metadata)
+        network.fusion.set_bias(3.0)
+        assert torch.allclose(network(image, metadata), low + 3.0, atol=1e-4)
 
 
-def test_metadata_moves_the_logit():
-    network = create_classifier("late_fusion", backbone="test_resnet", metadata_width=4).eval()
+@pytest.mark.parametrize("fusion", fusion_names())
+def test_metadata_moves_the_logit(fusion):
+    network = create_classifier(fusion, encoder="test_resnet", metadata_width=4).eval()
     image = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        assert network(image, torch.zeros(1, 4)) != network(image, torch.ones(1, 4))
+        same = network(image, torch.zeros(1, 4)) == network(image, torch.ones(1, 4))
+    assert bool(same) == (fusion == "none")
 
 
-def test_the_fusion_is_the_winners():
+def test_without_metadata_every_fusion_is_none():
+    assert create_classifier("concat", encoder="test_resnet").architecture["fusion"] == "none"
+
+
+def test_concat_is_the_winners():
     mlp = MetadataMLP(14)
     kinds = [type(layer).__name__ for layer in mlp]
     assert kinds == ["Linear", "BatchNorm1d", "SiLU", "Dropout", "Linear", "BatchNorm1d", "SiLU"]
@@ -73,28 +80,28 @@ def test_multi_sample_dropout_averages_draws_in_training_only():
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(UsageError, match="late_fusion"):
-        create_classifier("latefusion")
+    with pytest.raises(UsageError, match="concat, none"):
+        create_classifier("concatenate")
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
-        create_classifier("late_fusion", backbone="resnet81")
+        create_classifier("concat", encoder="resnet81")
 
 
-def test_every_family_says_what_it_is():
-    assert all(line and "Parameters" not in line for line in classifier_lines().values())
+def test_every_fusion_says_what_it_is():
+    assert all(fusion_class(name).summary for name in fusion_names())
 
 
 def test_a_mask_channel_starts_blind(tmp_path):
     from safetensors.torch import save_file
 
-    donor = create_classifier("late_fusion", backbone="test_resnet").eval()
+    donor = create_classifier(encoder="test_resnet").eval()
     file = tmp_path / "imagenet.safetensors"
-    save_file({k: v.contiguous() for k, v in donor.backbone.state_dict().items()}, str(file))
-    network = create_classifier("late_fusion", backbone="test_resnet", in_channels=4).eval()
+    save_file({k: v.contiguous() for k, v in donor.encoder.state_dict().items()}, str(file))
+    network = create_classifier(encoder="test_resnet", in_channels=4).eval()
     load_pretrained(network, str(file))
     image = torch.randn(2, 4, 32, 32)
     with torch.no_grad():
-        seen = network.backbone(image)
-        assert torch.allclose(seen, donor.backbone(image[:, :3]), atol=1e-5)
+        seen = network.encoder(image)
+        assert torch.allclose(seen, donor.encoder(image[:, :3]), atol=1e-5)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -103,4 +110,4 @@ def test_weights_of_another_network_are_refused(tmp_path):
     file = tmp_path / "other.safetensors"
     save_file({"conv.weight": torch.zeros(3)}, str(file))
     with pytest.raises(LesionError, match=r"other\.safetensors"):
-        load_pretrained(create_classifier("late_fusion", backbone="test_resnet"), str(file))
+        load_pretrained(create_classifier(encoder="test_resnet"), str(file))
