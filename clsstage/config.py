@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Policy
+from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Policy, Subset
 from lesioncore.errors import UsageError
 
 DEFAULT_FOCUS = "dilated_crop+soft_background"
@@ -112,63 +112,63 @@ def _names(metadata: list[str] | str | None) -> list[str] | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(DataOptions, ComputeOptions):
-    """Predict the probability of malignancy of every image of an archive.
+class InferenceOptions(DataOptions, ComputeOptions):
+    """How a trained classifier looks at an archive.
 
     Args:
-        weights: run folder, folder or file of a trained classifier; left out, the one that ships
+        weights: run folder of `clsstage train`, a weights folder, or a shipped name
         masks: mask cache of these images; without it every image is seen whole
-        out: table to write; predictions.csv, or submission.csv for kaggle
-        format: csv is our table, kaggle is isic_id,target in the order of the sample submission
-        sample_submission: file with the ids to submit; default is the one in root
+        test_list: auto (the archive's committed list), none, or a file of image ids
         members: all averages every member; out-of-fold takes, for an image of the training set,
             the member that did not train on it
-        part: which images of a run's split: all, test, validation or train
         tta: views averaged for each image (1, 2, 4 or 8 flips and transposes)
         batch_size: images a step
-        max_failed: how many images may fail before the exit code says so
+        max_failed: exit with 1 when more images than this could not be read
     """
 
     weights: Path | None = None
     masks: Path | None = None
-    out: Path | None = None
-    format: Literal["csv", "kaggle"] = "csv"
-    sample_submission: Path | None = None
+    test_list: str = "auto"
     members: Literal["all", "out-of-fold"] = "all"
-    part: Literal["all", "test", "validation", "train"] = "all"
     tta: Literal[1, 2, 4, 8] = 1
     batch_size: int = 64
     max_failed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(DataOptions, ComputeOptions):
+class PredictConfig(InferenceOptions):
+    """Predict the probability of malignancy of every image of an archive.
+
+    Args:
+        out: table to write; predictions.csv, or submission.csv for kaggle
+        format: csv is our table, kaggle is isic_id,target in the order of the sample submission
+        sample_submission: file with the ids to submit; default is the one in root
+        subset: all is every image; test is the archive's held-back list; validation and train are
+            what the run validated on and learned from
+    """
+
+    out: Path | None = None
+    format: Literal["csv", "kaggle"] = "csv"
+    sample_submission: Path | None = None
+    subset: Subset = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(InferenceOptions):
     """Score a classifier against the labels of an archive, with intervals.
 
     Args:
-        weights: run folder, folder or file of a trained classifier; left out, the one that ships
-        masks: mask cache of these images; without it every image is seen whole
         out: folder for scores.json and predictions.csv; left out, the scores go to stdout only
         policy: what counts as malignant; auto is what the classifier was trained on
-        part: which images of the run's split: test, validation, train or all
-        members: all averages every member; out-of-fold takes, for an image of the training set,
-            the member that did not train on it
-        tta: views averaged for each image (1, 2, 4 or 8 flips and transposes)
-        batch_size: images a step
-        max_failed: how many images may fail before the exit code says so
+        subset: test is the archive's held-back list; validation and train are what the run
+            validated on and learned from; all is every image with a label
         resamples: bootstrap draws of the intervals
         seed: seed of the bootstrap
     """
 
-    weights: Path | None = None
-    masks: Path | None = None
     out: Path | None = None
     policy: Policy = "auto"
-    part: Literal["test", "validation", "train", "all"] = "test"
-    members: Literal["all", "out-of-fold"] = "all"
-    tta: Literal[1, 2, 4, 8] = 1
-    batch_size: int = 64
-    max_failed: int = 0
+    subset: Subset = "test"
     resamples: int = 1000
     seed: int = 0
 

@@ -6,7 +6,7 @@ import json
 
 from clsstage.config import EvaluateConfig
 from clsstage.examples import with_labels
-from clsstage.prediction import part_of, predict_manifest, report_failures
+from clsstage.prediction import predict_manifest, report_failures, subset_of
 from clsstage.predictor import LesionClassifier
 from clsstage.sampling import check_two_classes
 from clsstage.summary import TITLES, score
@@ -22,15 +22,13 @@ def evaluate(config: EvaluateConfig) -> int:
     Raises
     ------
     LesionError
-        No classifier, no labelled images of that part, or labels of one class only.
+        No classifier, no labelled images in that subset, or labels of one class only.
     """
     classifier = LesionClassifier.load(config.weights, config.device, config.precision)
-    manifest = load_manifest(config)
-    if config.part != "all":
-        manifest = part_of(manifest, config.weights, config.part)
+    manifest = subset_of(load_manifest(config), config)
     policy = classifier.policy if config.policy == "auto" else config.policy
     examples = with_labels(manifest, policy)
-    check_two_classes(examples.labels, f"{config.part} images", policy)
+    check_two_classes(examples.labels, f"{config.subset} images", policy)
     table = predict_manifest(config, classifier, examples.manifest)
     table.insert(1, "target", examples.labels)
     groups = assign_groups(examples.manifest).to_numpy()
@@ -44,10 +42,11 @@ def evaluate(config: EvaluateConfig) -> int:
     )
     scores |= {
         "policy": policy,
-        "part": config.part,
+        "dataset": config.dataset,
+        "subset": config.subset,
         "members": config.members,
         "model": classifier.name,
-        "unread": int((~read).sum()),
+        "failed": int((~read).sum()),
         "masks": table["mask_status"].value_counts().to_dict(),
     }
     if config.out is not None:

@@ -13,10 +13,12 @@ from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.examples import has_own_parts
 from clsstage.masks import open_masks
 from clsstage.predictor import LesionClassifier
-from lesioncore.errors import LesionError, UsageError
+from lesioncore.errors import UsageError
 from lesioncore.files import write_table
 from lesioncore.progress import log
 from lesioncore.readers import load_manifest
+from lesioncore.splits import member_count
+from lesioncore.subsets import choose_subset, run_split, split_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +35,9 @@ def predict(config: PredictConfig) -> int:
         No classifier, no images, or ids to submit that cannot be had.
     """
     kaggle = config.format == "kaggle"
-    part = "test" if kaggle and has_own_parts(config.dataset) else None
+    split = "test" if kaggle and has_own_parts(config.dataset) else None
     classifier = LesionClassifier.load(config.weights, config.device, config.precision)
-    manifest = load_manifest(config, split=part)
-    if config.part != "all":
-        manifest = part_of(manifest, config.weights, config.part)
+    manifest = subset_of(load_manifest(config, split=split), config)
     table = predict_manifest(config, classifier, manifest)
     out = config.out or Path("submission.csv" if kaggle else "predictions.csv")
     if kaggle:
@@ -99,33 +99,15 @@ def masks_for(classifier: LesionClassifier, folder: Path | None) -> MaskCache | 
     return cache
 
 
-def part_of(manifest: pd.DataFrame, weights: Path | None, part: str) -> pd.DataFrame:
-    """Return the rows of a part of the run's split: test, validation or train.
-
-    Raises
-    ------
-    LesionError
-        The weights are no run folder, or none of the images belongs to the part.
-    """
-    split = _split(weights)
-    if split is None:
-        raise LesionError(
-            f"{weights or 'the shipped classifier'} has no split: its {part} images are unknown",
-            wanted="a run folder of clsstage train",
-            mend="--part all",
-        )
-    rows = split[split["role"] == ("test" if part == "test" else "train")]
-    if part == "validation":
-        # Of folds every training image is some member's validation image.
-        rows = rows[(rows["members"] > 1) | (rows["fold"] == 0)]
-    chosen = manifest[manifest["image_id"].isin(set(rows["image_id"]))].reset_index(drop=True)
-    if chosen.empty:
-        raise LesionError(
-            f"none of the {len(manifest)} images is a {part} image of {weights}",
-            wanted=f"the archive that it was trained on ({len(rows)} {part} images)",
-            mend="--part all",
-        )
-    return chosen
+def subset_of(manifest: pd.DataFrame, config: PredictConfig | EvaluateConfig) -> pd.DataFrame:
+    """Return the rows that `subset` names."""
+    return choose_subset(
+        manifest,
+        config.subset,
+        dataset=config.dataset,
+        test_list=config.test_list,
+        weights=config.weights,
+    )
 
 
 def out_of_fold_members(manifest: pd.DataFrame, weights: Path | None) -> NDArray[np.int64]:
@@ -136,7 +118,7 @@ def out_of_fold_members(manifest: pd.DataFrame, weights: Path | None) -> NDArray
     UsageError
         The weights are no run folder, or a row was trained on by every member.
     """
-    split = _split(weights)
+    split = run_split(weights)
     if split is None:
         raise UsageError(
             f"{weights or 'the shipped classifier'} is no run folder: it has no folds",
@@ -144,28 +126,27 @@ def out_of_fold_members(manifest: pd.DataFrame, weights: Path | None) -> NDArray
         )
     training = split[split["role"] == "train"].set_index("image_id")
     fold = training["fold"].reindex(manifest["image_id"])
-    members = int(split["members"].iloc[0])
+    members = member_count(split)
     seen = int((fold >= members).sum())
     if seen:
         raise UsageError(
             f"{seen} of the {len(manifest)} images were trained on by the only member",
             wanted="images that some member did not train on",
-            mend="--part validation, or train with --folds 2 or more",
+            mend="--subset validation, or train with --folds 2 or more",
         )
     return fold.fillna(-1).to_numpy().astype(np.int64)
 
 
 def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
     """Say so when predictions are of images that the classifier was trained on."""
-    split = _split(weights)
+    split = run_split(weights)
     if split is None:
         return
-    rows = split[(split["role"] == "train") & ((split["members"] > 1) | (split["fold"] > 0))]
-    known = int(manifest["image_id"].isin(set(rows["image_id"])).sum())
+    known = int(manifest["image_id"].isin(split_ids(split, "train")).sum())
     if known:
         log.warning(
             "%d of %d images were trained on by this classifier: their probabilities are too "
-            "good to judge it by (--part test, or --members out-of-fold)",
+            "good to judge it by (--subset test, or --members out-of-fold)",
             known,
             len(manifest),
         )
@@ -179,10 +160,3 @@ def report_failures(table: pd.DataFrame, max_failed: int) -> int:
     if len(failed):
         log.warning("%d of %d images could not be read", len(failed), len(table))
     return int(len(failed) > max_failed)
-
-
-def _split(weights: Path | None) -> pd.DataFrame | None:
-    from lesioncore.splits import read_split
-
-    path = None if weights is None else weights / "split.csv"
-    return read_split(path) if path is not None and path.is_file() else None

@@ -85,10 +85,11 @@ def summarise(
     masks: dict[str, Any] | None,
 ) -> str:
     """Return the page `summary.md` of a run, Markdown."""
+    from lesioncore.splits import member_count
     from lesioncore.training import keeps_best
 
     roles = split["role"].value_counts()
-    members = int(split["members"].iloc[0])
+    members = member_count(split)
     statuses = held_out["mask_status"].value_counts()
     how = (
         "Each image was scored by the member that did not train on it."
@@ -119,7 +120,7 @@ def summarise(
             f"- focus: `{focus}`; masks: "
             + ", ".join(f"{count} {status}" for status, count in statuses.items()),
             "",
-            f"## Scores ({scores['part']})",
+            f"## Scores ({scores['subset']})",
             "",
             f"{how} {honest} Intervals are bootstraps by patient or lesion.",
             "",
@@ -127,7 +128,7 @@ def summarise(
             "",
             "The test images have not been looked at. To score them:"
             if roles.get("test", 0)
-            else "No images were kept back for testing. To score others, with --part all:",
+            else "No images were kept back for testing. To score others, with --subset all:",
             "",
             f"    clsstage evaluate --weights {folder} --dataset {config.dataset}"
             + (f" --root {config.root}" if config.root else "")

@@ -94,7 +94,7 @@ def _finish(
     write_table(run.path("oof.csv"), held_out)
     groups = split.set_index("image_id")["group"].reindex(held_out["image_id"]).to_numpy()
     scores = score(held_out["target"].to_numpy(), held_out["malignant"].to_numpy(), groups)
-    scores |= {"policy": policy, "part": "out-of-fold" if members > 1 else "validation"}
+    scores |= {"policy": policy, "subset": "validation"}
     write_json(run.path("metrics.json"), scores)
     write_text(
         run.path("summary.md"), summarise(config, run.folder, split, held_out, scores, pinned)
@@ -102,7 +102,7 @@ def _finish(
     run.finish(members=members)
     value, low, high = (scores["auc"][key] for key in ("value", "low", "high"))
     if low is not None:
-        log.info("%s AUC %.4f [%.4f, %.4f]", scores["part"], value, low, high)
+        log.info("validation AUC %.4f [%.4f, %.4f]", value, low, high)
 
 
 def _open(config: TrainConfig) -> Run:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+#: Images of an archive; see `lesioncore.subsets`.
+Subset = Literal["test", "validation", "train", "all"]
 Policy = Literal["auto", "target", "cancer", "cancer+ak", "melanoma"]
 
 

@@ -87,7 +87,6 @@ def _labels(manifest: pd.DataFrame, policy: str) -> Iterator[Finding]:
 
 def _groups(manifest: pd.DataFrame) -> Iterator[Finding]:
     from lesioncore.duplicates import content_duplicates
-
     from lesioncore.splits import assign_groups
 
     groups = assign_groups(manifest)

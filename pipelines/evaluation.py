@@ -1,4 +1,4 @@
-"""The evaluation step: every image with its part, label, mask and probability, and the scores."""
+"""The evaluation step: every image with its subset, label, mask and probability, and the scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MASK_METRICS = ("dice", "jaccard", "thresholded_jaccard")
 
 
 def evaluate_run(
-    paths: RunPaths, data: RunData, *, part: str, resamples: int = 1000, seed: int = 0
+    paths: RunPaths, data: RunData, *, subset: str, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """Write `evaluation/images.parquet` and `evaluation/scores.json`, print the scores.
 
@@ -30,8 +30,8 @@ def evaluate_run(
     ----------
     paths : RunPaths
     data : RunData
-    part : str
-        Which part is scored, "test" or "validation".
+    subset : str
+        Which subset is scored, "test" or "validation".
     resamples, seed : int
         Of the bootstrap, by group.
 
@@ -42,9 +42,9 @@ def evaluate_run(
     """
     from lesioncore.cache import MaskCache
 
-    images = image_table(paths, data, part)
+    images = image_table(paths, data, subset)
     cache = MaskCache(paths.cache)
-    scored = images[images["part"] == part]
+    scored = images[images["subset"] == subset]
     masks = mask_scores_of(scored, cache)
     images = images.merge(masks, on="image_id", how="left", validate="one_to_one")
     predictions = read_table(paths.predictions, dtype={"image_id": str})
@@ -52,33 +52,33 @@ def evaluate_run(
         predictions[["image_id", "malignant", "focus"]],
         on="image_id", how="left", validate="one_to_one",
     )  # fmt: skip
-    scores = scores_of(images[images["part"] == part], resamples, seed)
-    scores = {"part": part, "policy": data.policy} | scores
+    scores = scores_of(images[images["subset"] == subset], resamples, seed)
+    scores = {"subset": subset, "policy": data.policy} | scores
     write_table(paths.evaluation / "images.parquet", images)
     write_json(paths.evaluation / "scores.json", scores)
     print("\n".join(score_lines(scores)))
     return scores
 
 
-def image_table(paths: RunPaths, data: RunData, part: str) -> pd.DataFrame:
-    """Return the manifest with `group`, `part` ("train", "test", "validation", "excluded") and
+def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
+    """Return the manifest with `group`, `subset` ("train", "test", "validation", "excluded") and
     `label`, groups and parts as stage 2 split them."""
     from lesioncore.splits import assign_groups, read_split
+    from lesioncore.subsets import split_ids
 
     images = data.manifest.copy()
     ids = images["image_id"].astype(str)
-    split = read_split(paths.classification / "split.csv").set_index("image_id")
+    whole = read_split(paths.classification / "split.csv")
+    split = whole.set_index("image_id")
     groups = split["group"].reindex(ids).to_numpy(object)
     # Images without a label are in no split of stage 2, and still have a group.
     own = assign_groups(data.manifest).reindex(ids).to_numpy(object)
     images["group"] = np.where(split["group"].reindex(ids).isna(), own, groups)
     roles = split["role"].reindex(ids).to_numpy(object)
     roles = np.where(ids.isin(data.test), "test", np.where(_null(roles), "train", roles))
-    if part == "validation":
-        seen_by_none = (split["members"] > 1) | (split["fold"] == 0)
-        held = seen_by_none.reindex(ids).fillna(False).to_numpy(bool)
-        roles = np.where((roles == "train") & held, "validation", roles)
-    images["part"] = roles
+    if subset == "validation":
+        roles = np.where(ids.isin(split_ids(whole, "validation")), "validation", roles)
+    images["subset"] = roles
     images["label"] = data.labels
     return images
 
@@ -139,7 +139,7 @@ def scores_of(images: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]
         )  # fmt: skip
         result[name] = interval.to_dict()
     if not len(known) and not len(drawn):
-        log.warning("nothing could be scored: no label and no true mask in this part")
+        log.warning("nothing could be scored: no label and no true mask in this subset")
     return result
 
 
@@ -155,9 +155,10 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
         ("brier", "Brier score", 4),
         ("ece", "calibration error", 4),
     )
-    part = "test list" if scores["part"] == "test" else str(scores["part"])
+    subset = "test list" if scores["subset"] == "test" else str(scores["subset"])
     lines = [
-        f"Scores on the {part} (research use, not a diagnosis): {scores['n_masks']:,} true masks; "
+        f"Scores on the {subset} (research use, not a diagnosis): "
+        f"{scores['n_masks']:,} true masks; "
         f"{scores['n']:,} labels, {scores['positives']:,} malignant by {scores['policy']!r}"
     ]
     for key, name, digits in names:

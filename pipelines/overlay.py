@@ -85,26 +85,21 @@ def _chosen_images(config: OverlayConfig, manifest: pd.DataFrame) -> pd.DataFram
                 f"no image {absent[0]!r} in {config.dataset}", wanted="ids of its manifest"
             )
         return known.loc[config.ids].reset_index(drop=True)
-    if config.subset == "all":
-        return manifest
-    from lesioncore.holdout import test_ids
+    from lesioncore.subsets import choose_subset
 
-    listed = test_ids(manifest, config.dataset, config.test_list)
-    rows = manifest[manifest["image_id"].isin(listed)]
-    if rows.empty:
-        raise LesionError(f"none of the {len(manifest)} images is on the test list",
-                          mend="--subset all")  # fmt: skip
-    return rows
+    return choose_subset(
+        manifest, config.subset, dataset=config.dataset, test_list=config.test_list
+    )
 
 
-def run_sheets(paths: RunPaths, *, part: str, tiles: int, seed: int) -> None:
+def run_sheets(paths: RunPaths, *, subset: str, tiles: int, seed: int) -> None:
     """Write the sheets of a run: `overlays/worst.png` and `overlays/random.png`."""
     from lesioncore.cache import MaskCache
 
     images = read_table(paths.evaluation / "images.parquet")
-    rows = images[images["part"] == part]
+    rows = images[images["subset"] == subset]
     cache = MaskCache(paths.cache)
-    of = "the test list" if part == "test" else f"the {part} images"
+    of = "the test list" if subset == "test" else f"the {subset} images"
     for order, name in (("worst", "worst"), ("random", "random")):
         ranked = ranked_masks(rows, order, seed)
         write_sheet(

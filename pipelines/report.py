@@ -78,7 +78,7 @@ def render(data: ReportData, *, tiles: int = 12, draws: int = 1000) -> str:
 
 def _context(data: ReportData, tiles: int, draws: int) -> dict[str, Any]:
     scored = {name: interval_of(value) for name, value in data.scores.items() if _is(value)}
-    test = data.images[data.images["part"] == data.part]
+    test = data.images[data.images["subset"] == data.subset]
     masks = _masks(data, test, scored)
     malignancy = _malignancy(data, test, scored)
     blocks = subgroup_table(test, n=draws) if len(test) else []
@@ -118,7 +118,7 @@ def _context(data: ReportData, tiles: int, draws: int) -> dict[str, Any]:
             for step in data.steps
         ],
         "total_time": duration(sum(float(step.get("seconds") or 0) for step in data.steps)),
-        "part_name": "test list" if data.part == "test" else f"{data.part} images",
+        "subset_name": "test list" if data.subset == "test" else f"{data.subset} images",
         "settings": settings_sections(data.config),
         "limits": LIMITS,
         "footer": f"Made by lesion-pipeline {tool_version()} on {now()[:10]}.",
@@ -130,7 +130,7 @@ def _warnings(data: ReportData, test: Any) -> list[str]:
     limit = data.config.get("limit")
     if limit:
         found.append(f"A trial: --limit {limit} kept the run to its first {limit} images.")
-    if data.part != "test":
+    if data.subset != "test":
         found.append(
             "No test list was kept back: the scores are those of validation images, on which "
             "choices may have been made. Expect less on new images."
@@ -150,7 +150,7 @@ def _masks(data: ReportData, test: Any, scored: dict[str, Interval]) -> dict[str
     if len(dice):
         bad = int((test["jaccard"].dropna() < 0.65).sum())
         lead += (
-            f"Of the {len(dice):,} {data.part} images with a true mask, "
+            f"Of the {len(dice):,} {data.subset} images with a true mask, "
             f"{bad:,} ({bad / len(dice):.0%}) fall below a Jaccard of 0.65, which the ISIC 2018 "
             "rule counts as a failure. "
             "Masks of training images are out-of-fold: no member drew a mask that it had learnt "
@@ -182,7 +182,7 @@ def _malignancy(data: ReportData, test: Any, scored: dict[str, Interval]) -> dic
     policy = data.scores.get("policy", "target")
     both = 0 < positives < len(labels)
     lead = (
-        f"Stage 2 on {len(known):,} {data.part} images with a label, "
+        f"Stage 2 on {len(known):,} {data.subset} images with a label, "
         f"{positives:,} of them malignant by the policy “{policy}”. Intervals resample whole "
         "groups, never single images."
     )

@@ -29,7 +29,7 @@ class ReportData:
     title : str
         Name of the run.
     images : DataFrame
-        One row an image of the archive: the manifest's columns, `group`, `part` ("train", "test",
+        One row an image of the archive: the manifest's columns, `group`, `subset` ("train", "test",
         "excluded"), `label` (1, 0, NaN) and, on the test list, `dice`, `jaccard`, `mask_score`,
         `mask_status`, `malignant` (NaN where there is none).
     scores : dict
@@ -61,9 +61,9 @@ class ReportData:
         return is_synthetic(self.images["source"].unique().tolist())
 
     @property
-    def part(self) -> str:
-        """The part of the archive that was scored, "test" or "validation"."""
-        return str(self.scores.get("part", "test"))
+    def subset(self) -> str:
+        """The subset of the archive that was scored, "test" or "validation"."""
+        return str(self.scores.get("subset", "test"))
 
 
 def read_run(folder: Path) -> ReportData:

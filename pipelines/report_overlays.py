@@ -24,7 +24,7 @@ def overlay_groups(data: ReportData, tiles: int) -> list[dict[str, Any]]:
     """Return the groups of pictures, each with a name, a note and its tiles as JPEG in base64."""
     if data.cache is None or tiles < 1:
         return []
-    pool = data.images[data.images["part"] == data.part]
+    pool = data.images[data.images["subset"] == data.subset]
     groups = []
     for name, note, rows in _choices(pool, tiles):
         drawn = [tile for _, row in rows.iterrows() if (tile := _tile(data, row)) is not None]

@@ -48,19 +48,19 @@ LIMITS = (
 
 
 def data_section(data: ReportData) -> dict[str, Any]:
-    """Return counts by part and class, the diagnoses, and what is missing."""
+    """Return counts by subset and class, the diagnoses, and what is missing."""
     images = data.images
     parts = [
         {
-            "name": {"train": "training", "test": "test list"}.get(part, part),
+            "name": {"train": "training", "test": "test list"}.get(subset, subset),
             "images": len(rows),
             "groups": rows["group"].nunique(),
             "malignant": int((rows["label"] == 1).sum()),
             "benign": int((rows["label"] == 0).sum()),
             "unknown": int(rows["label"].isna().sum()),
         }
-        for part in ("train", "validation", "test", "excluded")
-        if len(rows := images[images["part"] == part])
+        for subset in ("train", "validation", "test", "excluded")
+        if len(rows := images[images["subset"] == subset])
     ]
     diagnosed = images["diagnosis"].notna().any()
     column = "diagnosis" if diagnosed else "site"

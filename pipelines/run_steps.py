@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesioncore.config import ComputeOptions, DataOptions
+from lesioncore.config import ComputeOptions, DataOptions, Subset
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_json
 from lesioncore.runs import FREE_FIELDS
@@ -56,7 +56,7 @@ class RunPaths:
 
     @property
     def predictions(self) -> Path:
-        """Probabilities of the scored part."""
+        """Probabilities of the scored subset."""
         return self.folder / "predictions.csv"
 
     @property
@@ -101,8 +101,8 @@ def stage_configs(
     )
 
 
-def scored_part(data: RunData) -> str:
-    """Return the part of the archive that is scored: "test", else "validation"."""
+def scored_subset(data: RunData) -> Subset:
+    """Return the subset of the archive that is scored: "test", else "validation"."""
     return "test" if data.test else "validation"
 
 
@@ -114,7 +114,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
         "seed": config.seed,
         "test_ids_sha256": sha256_json(sorted(data.test)),
     }
-    part = scored_part(data)
+    subset = scored_subset(data)
     return [
         Step(
             "segment", "train the segmenter", paths.segmentation,
@@ -143,22 +143,22 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             keep_old=True,
         ),
         Step(
-            "predict", f"give the {part} images a probability", paths.predictions,
+            "predict", f"give the {subset} images a probability", paths.predictions,
             inputs=lambda: {
-                "data": data.fingerprint, "part": part, "masks": masks_of(paths.cache),
+                "data": data.fingerprint, "subset": subset, "masks": masks_of(paths.cache),
                 "classifier": weights_of(paths.classification),
             },
-            run=lambda: _predict(config, paths, part),
+            run=lambda: _predict(config, paths, subset),
             after=("cache", "classify"),
         ),
         Step(
             "evaluate", "score masks and probabilities", paths.evaluation,
             inputs=lambda: {
-                "data": data.fingerprint, "policy": data.policy, "part": part,
+                "data": data.fingerprint, "policy": data.policy, "subset": subset,
                 "masks": masks_of(paths.cache), "predictions_sha256": digest_of(paths.predictions),
                 "resamples": config.resamples, "seed": config.seed,
             },
-            run=lambda: _evaluate(config, paths, data, part),
+            run=lambda: _evaluate(config, paths, data, subset),
             done=lambda: (paths.evaluation / "scores.json").is_file(),
             after=("cache", "predict"),
         ),
@@ -168,7 +168,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
                 "images_sha256": digest_of(paths.evaluation / "images.parquet"),
                 "masks": masks_of(paths.cache), "tiles": config.tiles, "seed": config.seed,
             },
-            run=lambda: _overlay(config, paths, part),
+            run=lambda: _overlay(config, paths, subset),
             after=("evaluate",),
         ),
         Step(
@@ -204,7 +204,7 @@ def _fill_cache(config: RunConfig, paths: RunPaths) -> None:
     code = cache(
         CacheConfig(
             **shared_options(config),
-            weights=str(paths.segmentation),
+            weights=paths.segmentation,
             out=paths.cache,
             max_failed=config.max_failed,
         )
@@ -218,7 +218,7 @@ def _train_classifier(config: ClassifierTraining) -> None:
     train(config)
 
 
-def _predict(config: RunConfig, paths: RunPaths, part: str) -> None:
+def _predict(config: RunConfig, paths: RunPaths, subset: Subset) -> None:
     from clsstage.config import PredictConfig
     from clsstage.prediction import predict
 
@@ -228,24 +228,25 @@ def _predict(config: RunConfig, paths: RunPaths, part: str) -> None:
             weights=paths.classification,
             masks=paths.cache,
             out=paths.predictions,
-            part="test" if part == "test" else "validation",
-            members="all" if part == "test" else "out-of-fold",
+            test_list=config.test_list,
+            subset=subset,
+            members="all" if subset == "test" else "out-of-fold",
             max_failed=config.max_failed,
         )
     )
     _check(code, "some images could not be read", config)
 
 
-def _evaluate(config: RunConfig, paths: RunPaths, data: RunData, part: str) -> None:
+def _evaluate(config: RunConfig, paths: RunPaths, data: RunData, subset: Subset) -> None:
     from pipelines.evaluation import evaluate_run
 
-    evaluate_run(paths, data, part=part, resamples=config.resamples, seed=config.seed)
+    evaluate_run(paths, data, subset=subset, resamples=config.resamples, seed=config.seed)
 
 
-def _overlay(config: RunConfig, paths: RunPaths, part: str) -> None:
+def _overlay(config: RunConfig, paths: RunPaths, subset: Subset) -> None:
     from pipelines.overlay import run_sheets
 
-    run_sheets(paths, part=part, tiles=config.tiles, seed=config.seed)
+    run_sheets(paths, subset=subset, tiles=config.tiles, seed=config.seed)
 
 
 def _report(paths: RunPaths) -> None:

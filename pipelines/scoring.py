@@ -69,7 +69,7 @@ def scores_of(rows: ScoredRows, config: EvaluateConfig) -> dict[str, Any]:
         "min_tpr": config.min_tpr,
         "groups": {"by": rows.grouped_by, "n": len(np.unique(rows.groups.astype(str)))},
         "bootstrap": {
-            "n": config.n_bootstrap,
+            "n": config.resamples,
             "level": 0.95,
             "seed": config.seed,
             "stratified": config.stratify,
@@ -158,7 +158,7 @@ def _one_model(
             *arrays[metric],
             groups=rows.groups,
             strata=strata,
-            n=config.n_bootstrap,
+            n=config.resamples,
             seed=config.seed,
         )
     return values, draws, reasons

@@ -24,7 +24,7 @@ class EvaluateConfig:
         source: archive whose words the diagnoses are (ham10000, ...), where words mean something
             in one archive only
         group_column: what the bootstrap draws as a whole; left out, patient_id, then lesion_id
-        n_bootstrap: resamples behind the intervals
+        resamples: bootstrap draws of the intervals
         stratify: keep the number of groups with a positive the same in each resample
         min_tpr: sensitivity above which the partial AUC counts
         seed: seed of the bootstrap
@@ -40,7 +40,7 @@ class EvaluateConfig:
     policy: Policy = "auto"
     source: str | None = None
     group_column: str | None = None
-    n_bootstrap: int = 1000
+    resamples: int = 1000
     stratify: bool = False
     min_tpr: float = 0.8
     seed: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lesioncore.config import ComputeOptions, DataOptions, FitOptions
+from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class CacheConfig(DataOptions, ComputeOptions, PostOptions):
         max_failed: exit with 1 when more images than this could not be segmented
     """
 
-    weights: str | None = None
+    weights: Path | None = None
     out: Path
     encoding: Literal["soft8", "bin1"] = "soft8"
     batch_size: int = 32
@@ -111,7 +111,7 @@ class PredictConfig(ComputeOptions, PostOptions):
     """
 
     photos: list[Path] = field(default_factory=list)
-    weights: str | None = None
+    weights: Path | None = None
     out: Path
     batch_size: int = 16
     limit: int | None = None
@@ -126,22 +126,23 @@ class EvaluateConfig(DataOptions, ComputeOptions, PostOptions):
         weights: run folder of `segstage train`, a weights folder, or a shipped name
         predictions: score these masks instead (a folder of PNGs, or a mask cache)
         out: folder for scores.json and images.csv (an image a row, worst first)
-        subset: test is the archive's held-back list; val is what the run validated on, each image
-            by the member that did not see it; all is every image with a mask
+        subset: test is the archive's held-back list; validation and train are what the run
+            validated on and learned from, each image by a member that did not see it where there
+            is one; all is every image with a mask
         test_list: auto (the archive's committed list), none, or a file of image ids
         batch_size: images a step
-        bootstrap: resamples behind the intervals, drawn by group (patient or lesion)
-        seed: of the resamples
+        resamples: bootstrap draws of the intervals
+        seed: seed of the bootstrap
         max_failed: exit with 1 when more images than this could not be scored
     """
 
-    weights: str | None = None
+    weights: Path | None = None
     predictions: Path | None = None
     out: Path
-    subset: Literal["test", "val", "all"] = "test"
+    subset: Subset = "test"
     test_list: str = "auto"
     batch_size: int = 32
-    bootstrap: int = 1000
+    resamples: int = 1000
     seed: int = 0
     max_failed: int = 0
 

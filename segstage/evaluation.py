@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from lesioncore.cache import MaskCache, MaskEntry
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import write_json, write_table
-from lesioncore.holdout import test_ids
 from lesioncore.images import read_image, read_mask
 from lesioncore.metrics import bootstrap, mean
 from lesioncore.progress import log, track
 from lesioncore.readers import load_manifest
 from lesioncore.splits import assign_groups
+from lesioncore.subsets import choose_subset
 from segstage.caching import load_segmenter
 from segstage.config import EvaluateConfig
 from segstage.importing import find_masks
 from segstage.inspection import with_masks
-from segstage.predictor import LesionSegmenter
 from segstage.scoring import MASK_METRICS, score_entry, score_images
 
 if TYPE_CHECKING:
@@ -44,7 +43,14 @@ def evaluate(config: EvaluateConfig) -> int:
     segmenter = load_segmenter(config) if config.predictions is None else None
     manifest = load_manifest(config)
     groups = assign_groups(manifest)
-    chosen = with_masks(_subset(manifest, segmenter, config), config.max_failed)
+    rows = choose_subset(
+        manifest,
+        config.subset,
+        dataset=config.dataset,
+        test_list=config.test_list,
+        weights=config.weights,
+    )
+    chosen = with_masks(rows, config.max_failed)
     if segmenter is not None:
         rows = score_images(
             segmenter,
@@ -59,29 +65,6 @@ def evaluate(config: EvaluateConfig) -> int:
         assert config.predictions is not None
         rows = _score_given(chosen, groups, given_masks(config.predictions))
     return _report(rows, config)
-
-
-def _subset(
-    manifest: pd.DataFrame, segmenter: LesionSegmenter | None, config: EvaluateConfig
-) -> pd.DataFrame:
-    """Return the rows of the subset that was asked for."""
-    ids = manifest["image_id"].astype(str)
-    if config.subset == "all":
-        return manifest
-    if config.subset == "test":
-        chosen = ids.isin(test_ids(manifest, config.dataset, config.test_list))
-        what = "the test list holds none of these images"
-    else:
-        if segmenter is None or not segmenter.provenance.known:
-            raise UsageError("--subset val needs --weights with the run that validated on it")
-        who = segmenter.provenance
-        # Of a single split only fold 0 validated; of several folds each did, for its member.
-        folds = {0} if who.members == 1 else set(range(who.members))
-        chosen = ids.map(lambda i: who.roles.get(i) == "train" and who.folds.get(i) in folds)
-        what = "the run validated on none of these images"
-    if not chosen.any():
-        raise LesionError(what, mend="--subset all, another --root, or a larger --limit")
-    return manifest[chosen.to_numpy(dtype=bool)].reset_index(drop=True)
 
 
 def given_masks(source: Path) -> Callable[[str, str], MaskEntry]:
@@ -139,7 +122,7 @@ def _report(rows: pd.DataFrame, config: EvaluateConfig) -> int:
         log.warning("%d of %d images were learned from: their scores flatter", in_sample, len(good))
     intervals = {
         name: bootstrap(
-            mean, good[name], groups=good["group"], n=config.bootstrap, seed=config.seed
+            mean, good[name], groups=good["group"], n=config.resamples, seed=config.seed
         )
         for name in MASK_METRICS
     }

@@ -61,17 +61,12 @@ class Provenance:
         self._group_of: dict[str, dict[str, str]] = {key: {} for key in KEYS}
         self._also: dict[str, set[str]] = defaultdict(set)
         self._seen_by: dict[str, set[int]] = defaultdict(set)
-        self.roles: dict[str, str] = {}
-        self.folds: dict[str, int] = {}
         if table is not None:
             self._read(table)
 
     def _read(self, table: pd.DataFrame) -> None:
         groups = table["group"].astype(str).tolist()
-        ids = table["image_id"].astype(str).tolist()
         roles, folds = table["role"].tolist(), table["fold"].astype(int).tolist()
-        self.roles = dict(zip(ids, roles, strict=True))
-        self.folds = dict(zip(ids, folds, strict=True))
         for group, role, fold in zip(groups, roles, folds, strict=True):
             if role == "train":
                 # A single split has fold 0 to validate, fold 1 to train: the same rule as folds.

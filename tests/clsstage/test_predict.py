@@ -254,7 +254,7 @@ def test_the_example_test_set_of_the_competition(two_folds, real_data, tmp_path)
     assert list(found.columns) == list(sample.columns)
 
 
-def test_evaluate_scores_the_part_that_is_asked_for(two_folds, tmp_path, capsys):
+def test_evaluate_scores_the_subset_that_is_asked_for(two_folds, tmp_path, capsys):
     options = {
         "dataset": "phantom",
         "root": two_folds.root,
@@ -264,10 +264,10 @@ def test_evaluate_scores_the_part_that_is_asked_for(two_folds, tmp_path, capsys)
         "device": "cpu",
         "resamples": 50,
     }
-    with pytest.raises(LesionError, match=r"(?s)none of the 48 images is a test image"):
+    with pytest.raises(LesionError, match=r"(?s)kept back none of these 48 images"):
         evaluate(EvaluateConfig(**options))
     evaluate(
-        EvaluateConfig(**options, part="validation", members="out-of-fold", out=tmp_path / "e")
+        EvaluateConfig(**options, subset="validation", members="out-of-fold", out=tmp_path / "e")
     )
     printed = json.loads(capsys.readouterr().out)
     assert printed == read_json(tmp_path / "e" / "scores.json")

@@ -33,7 +33,7 @@ def test_folds_score_every_image_by_a_member_that_did_not_see_it(two_folds):
     assert set(held_out["focus"]) == {"dilated_crop+soft_background"}
     scores = read_json(out / "metrics.json")
     assert scores["n"] == COUNT
-    assert scores["part"] == "out-of-fold"
+    assert scores["subset"] == "validation"
     assert {"value", "low", "high"} == set(scores["auc"])
 
 

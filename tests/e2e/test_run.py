@@ -58,7 +58,7 @@ def test_both_stages_keep_the_same_images_back_and_only_they_are_scored(tiny_run
     assert set(pd.read_csv(tiny_run.folder / "predictions.csv")["image_id"]) == listed
     scores = read_json(tiny_run.folder / "evaluation" / "scores.json")
     assert scores["n"] == scores["n_masks"] == len(listed)
-    assert scores["policy"] == "target" and scores["part"] == "test"
+    assert scores["policy"] == "target" and scores["subset"] == "test"
 
 
 def test_scores_json_has_the_keys_of_the_design(tiny_run: TinyRun) -> None:

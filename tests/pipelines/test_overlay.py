@@ -110,6 +110,6 @@ def test_wrong_values_are_refused_before_any_work(wrong: dict) -> None:
 def test_the_sheets_of_a_run(fake_run) -> None:
     from pipelines.overlay import run_sheets
 
-    evaluate_run(fake_run.paths, fake_run.data, part="test", resamples=20)
-    run_sheets(fake_run.paths, part="test", tiles=5, seed=0)
+    evaluate_run(fake_run.paths, fake_run.data, subset="test", resamples=20)
+    run_sheets(fake_run.paths, subset="test", tiles=5, seed=0)
     assert {p.name for p in fake_run.paths.overlays.iterdir()} == {"worst.png", "random.png"}

@@ -59,7 +59,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def evaluated(fake_run):
-    evaluate_run(fake_run.paths, fake_run.data, part="test", resamples=100)
+    evaluate_run(fake_run.paths, fake_run.data, subset="test", resamples=100)
     return fake_run
 
 
@@ -197,8 +197,8 @@ def test_without_a_test_list_the_validation_images_are_scored_and_the_page_says_
     held = split.loc[split["fold"] == 0, "image_id"]
     lines = [f"{image_id},0.{number % 9 + 1},full" for number, image_id in enumerate(held)]
     paths.predictions.write_text("image_id,malignant,focus\n" + "\n".join(lines))
-    scores = evaluate_run(paths, data, part="validation", resamples=20)
-    assert scores["part"] == "validation"
+    scores = evaluate_run(paths, data, subset="validation", resamples=20)
+    assert scores["subset"] == "validation"
     assert scores["n"] == scores["n_masks"] == len(held)
     text = Page(render(read_run(folder), tiles=2, draws=20)).text
     assert "No test list was kept back" in text

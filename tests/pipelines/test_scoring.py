@@ -34,7 +34,7 @@ def scores(tmp_path: Path, predictions: pd.DataFrame, labels=None, **options):
     if labels is not None:
         labels.to_csv(tmp_path / "labels.csv", index=False)
         options["labels"] = tmp_path / "labels.csv"
-    options = {"n_bootstrap": 50} | options
+    options = {"resamples": 50} | options
     out = tmp_path / "scores.json"
     config = EvaluateConfig(predictions=tmp_path / "predictions.csv", out=out, **options)
     assert evaluate(config) == 0
@@ -63,7 +63,7 @@ def test_labels_in_another_file(tmp_path, table, capsys):
 def test_labels_in_the_same_file_and_json_on_stdout(tmp_path, table, capsys):
     path = tmp_path / "both.parquet"
     table.to_parquet(path)
-    evaluate(EvaluateConfig(predictions=path, n_bootstrap=20))
+    evaluate(EvaluateConfig(predictions=path, resamples=20))
     printed = capsys.readouterr()
     assert json.loads(printed.out)["n"] == 300
     assert "AUC" in printed.err
@@ -169,7 +169,7 @@ def test_other_settings(tmp_path, table):
     assert strict["bootstrap"]["stratified"] is True
     assert plain["auc"] != strict["auc"]
     assert plain["top15_sensitivity"]["value"] == 1.0  # three lesions a patient
-    none = scores(tmp_path, table, n_bootstrap=0)
+    none = scores(tmp_path, table, resamples=0)
     assert none["auc"]["low"] is None
 
 
@@ -197,7 +197,7 @@ def test_wrong_tables_are_named(tmp_path, table):
 def test_as_a_command(tmp_path, table, capsys):
     table.to_csv(tmp_path / "p.csv", index=False)
     commands = {"evaluate": Command(EvaluateConfig, "pipelines.scoring:evaluate", "score")}
-    arguments = ["evaluate", "--predictions", str(tmp_path / "p.csv"), "--n-bootstrap", "20"]
+    arguments = ["evaluate", "--predictions", str(tmp_path / "p.csv"), "--resamples", "20"]
     compared = [*arguments, "--score-column", "malignant", "--score-column", "other"]
     assert run_commands("lesion", "", commands, [*compared, "--out", str(tmp_path / "s")]) == 0
     assert set(json.loads((tmp_path / "s" / "scores.json").read_text())["models"]) == {
@@ -216,7 +216,7 @@ def test_public_predictions_with_patients(real_data: Path, tmp_path, capsys):
         score_column=["oof_prediction"],
         labels=folder / "train-metadata.csv",
         out=tmp_path / "scores.json",
-        n_bootstrap=100,
+        resamples=100,
     )
     assert evaluate(config) == 0
     result = json.loads((tmp_path / "scores.json").read_text())

@@ -126,7 +126,7 @@ def test_the_test_subset_is_the_test_list(
 def test_the_validation_subset_is_scored_out_of_fold(run: TrainConfig, tmp_path: Path) -> None:
     common = [*flags(run, "dataset", "root"), "--device", "cpu", "--workers", "0"]
     words = ["evaluate", "--weights", str(run.out), *common, "--out", str(tmp_path / "s")]
-    assert main([*words, "--subset", "val"]) == 0
+    assert main([*words, "--subset", "validation"]) == 0
     rows = pd.read_csv(tmp_path / "s" / "images.csv").set_index("image_id").sort_index()
     oof = pd.read_csv(run.out / "oof.csv").set_index("image_id").sort_index()
     assert rows.index.equals(oof.index)
@@ -154,5 +154,5 @@ def test_an_empty_subset_is_refused(
 ) -> None:
     data = ["--dataset", "isic-task1", "--root", str(isic)]
     words = ["evaluate", "--weights", str(run.out), *data, "--out", str(tmp_path / "s")]
-    assert main([*words, "--subset", "val", "--device", "cpu"]) == 1
+    assert main([*words, "--subset", "validation", "--device", "cpu"]) == 1
     assert "validated on none" in capsys.readouterr().err
