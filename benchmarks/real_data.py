@@ -17,19 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lesioncore.metrics import score_table
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "benchmarks.md"
 BEGIN, END = "<!-- real_data.py begin -->", "<!-- real_data.py end -->"
-
-METRICS = {
-    "dice": "Dice",
-    "jaccard": "Jaccard",
-    "thresholded_jaccard": "Jaccard, below 0.65 as 0",
-    "auc": "AUC",
-    "pauc": "pAUC above 80% TPR",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "ece": "calibration error",
-}
 
 
 def command(program: str, *words: object) -> None:
@@ -53,16 +44,6 @@ def run_all(data: Path, out: Path) -> None:
             "segstage", "evaluate", *source, "--weights", out / "task1", "--out",
             out / "task1_test",
         )  # fmt: skip
-
-
-def rows(scores: dict[str, dict[str, float]]) -> list[str]:
-    """Return the lines of a table of scores."""
-    lines = ["| score | value | 95% interval |", "| --- | --- | --- |"]
-    for key, name in METRICS.items():
-        if key in scores:
-            value, low, high = (scores[key][part] for part in ("value", "low", "high"))
-            lines.append(f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
-    return lines
 
 
 def minutes(folder: Path) -> float:
@@ -96,7 +77,7 @@ def section(out: Path) -> str:
             f"{ham['n_masks']} test images for masks; {ham['n']} with a label, {ham['positives']} "
             f"malignant by `{ham['policy']}`.",
             "",
-            *rows(ham),
+            *score_table(ham),
             "",
             f"Minutes: {total:.0f} in all ({took}).",
             "",
@@ -104,7 +85,7 @@ def section(out: Path) -> str:
             "",
             f"{task1['n']} test images.",
             "",
-            *rows(task1),
+            *score_table(task1),
             "",
             f"Minutes of training: {minutes(out / 'task1'):.0f}.",
         ]

@@ -9,8 +9,8 @@ from clsstage.examples import with_labels
 from clsstage.prediction import predict_manifest, report_failures, subset_of
 from clsstage.predictor import LesionClassifier
 from clsstage.sampling import check_two_classes
-from clsstage.summary import TITLES, score
 from lesioncore.files import write_json, write_table
+from lesioncore.metrics import score_lines, score_malignancy
 from lesioncore.progress import log
 from lesioncore.readers import load_manifest
 from lesioncore.splits import assign_groups
@@ -33,14 +33,10 @@ def evaluate(config: EvaluateConfig) -> int:
     table.insert(1, "target", examples.labels)
     groups = assign_groups(examples.manifest).to_numpy()
     read = table["malignant"].notna().to_numpy()
-    scores = score(
-        table["target"].to_numpy()[read],
-        table["malignant"].to_numpy()[read],
-        groups[read],
-        resamples=config.resamples,
-        seed=config.seed,
-    )
-    scores |= {
+    labels = examples.labels[read]
+    scores = {
+        "n": len(labels),
+        "positives": int((labels == 1).sum()),
         "policy": policy,
         "dataset": config.dataset,
         "subset": config.subset,
@@ -48,13 +44,18 @@ def evaluate(config: EvaluateConfig) -> int:
         "model": classifier.name,
         "failed": int((~read).sum()),
         "masks": table["mask_status"].value_counts().to_dict(),
+        **score_malignancy(
+            labels,
+            table["malignant"].to_numpy()[read],
+            groups[read],
+            resamples=config.resamples,
+            seed=config.seed,
+        ),
     }
     if config.out is not None:
         write_table(config.out / "predictions.csv", table)
         write_json(config.out / "scores.json", scores)
     print(json.dumps(scores, indent=2))
-    for name, title in TITLES.items():
-        value, low, high = (scores[name][key] for key in ("value", "low", "high"))
-        if value is not None and low is not None:
-            log.info("%s %.4f [%.4f, %.4f]", title, value, low, high)
+    for line in score_lines(scores):
+        log.info("%s", line)
     return report_failures(table, config.max_failed)

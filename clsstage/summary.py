@@ -1,13 +1,12 @@
-"""What a run or an evaluation says of itself: scores with intervals, and a page for people."""
+"""`summary.md` of a run: what was trained on what, how well it does, what to do next."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lesioncore import metrics
+from lesioncore.metrics import score_table
+from lesioncore.splits import member_count
+from lesioncore.training import keeps_best
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,67 +15,8 @@ if TYPE_CHECKING:
 
     from clsstage.config import TrainConfig
 
-METRICS = {
-    "auc": metrics.roc_auc,
-    "pauc": metrics.partial_auc,
-    "average_precision": metrics.average_precision,
-    "brier": metrics.brier,
-    "ece": metrics.ece,
-}
-TITLES = {
-    "auc": "AUC",
-    "pauc": "partial AUC above 80 % sensitivity (0 to 0.2)",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
 
-
-def score(
-    labels: NDArray[np.floating],
-    chances: NDArray[np.floating],
-    groups: NDArray[Any] | None = None,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Return all scores of some predictions, each with its bootstrap interval by group.
-
-    Parameters
-    ----------
-    labels : (n,) float
-        1 malignant, 0 benign.
-    chances : (n,) float
-        Probabilities of malignancy.
-    groups : (n,), optional
-        Patient or lesion of each row, drawn as a whole.
-    resamples, seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `n`, `positives`, and for each metric `value`, `low`, `high` (None where one class is
-        missing).
-    """
-    result: dict[str, Any] = {"n": len(labels), "positives": int((labels == 1).sum())}
-    for name, metric in METRICS.items():
-        interval = metrics.bootstrap(metric, labels, chances, groups=groups, n=resamples, seed=seed)
-        result[name] = interval.to_dict()
-    return result
-
-
-def score_lines(scores: dict[str, Any]) -> list[str]:
-    """Return a Markdown table of scores."""
-    lines = ["| score | value | 95 % interval |", "| --- | --- | --- |"]
-    for name, title in TITLES.items():
-        value, low, high = (scores[name][key] for key in ("value", "low", "high"))
-        shown = ["none" if x is None else f"{x:.4f}" for x in (value, low, high)]
-        lines.append(f"| {title} | {shown[0]} | {shown[1]} to {shown[2]} |")
-    return lines
-
-
-def summarise(
+def summary(
     config: TrainConfig,
     folder: Path,
     split: pd.DataFrame,
@@ -85,9 +25,6 @@ def summarise(
     masks: dict[str, Any] | None,
 ) -> str:
     """Return the page `summary.md` of a run, Markdown."""
-    from lesioncore.splits import member_count
-    from lesioncore.training import keeps_best
-
     roles = split["role"].value_counts()
     members = member_count(split)
     statuses = held_out["mask_status"].value_counts()
@@ -120,11 +57,11 @@ def summarise(
             f"- focus: `{focus}`; masks: "
             + ", ".join(f"{count} {status}" for status, count in statuses.items()),
             "",
-            f"## Scores ({scores['subset']})",
+            "## Scores of validation images",
             "",
             f"{how} {honest} Intervals are bootstraps by patient or lesion.",
             "",
-            *score_lines(scores),
+            *score_table(scores),
             "",
             "The test images have not been looked at. To score them:"
             if roles.get("test", 0)

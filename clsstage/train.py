@@ -13,10 +13,11 @@ from clsstage.inspection import inspect
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
 from clsstage.member_training import MemberTraining, new_classifier
 from clsstage.sampling import check_two_classes
-from clsstage.summary import score, summarise
+from clsstage.summary import summary
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
 from lesioncore.holdout import test_ids
+from lesioncore.metrics import score_malignancy, score_text
 from lesioncore.progress import log
 from lesioncore.runs import Run
 from lesioncore.splits import (
@@ -93,16 +94,18 @@ def _finish(
     members = member_count(split)
     write_table(run.path("oof.csv"), held_out)
     groups = split.set_index("image_id")["group"].reindex(held_out["image_id"]).to_numpy()
-    scores = score(held_out["target"].to_numpy(), held_out["malignant"].to_numpy(), groups)
-    scores |= {"policy": policy, "subset": "validation"}
+    labels = held_out["target"].to_numpy()
+    scores: dict[str, Any] = {
+        "n": len(held_out),
+        "positives": int((labels == 1).sum()),
+        "policy": policy,
+        "subset": "validation",
+        **score_malignancy(labels, held_out["malignant"].to_numpy(), groups, seed=config.seed),
+    }
     write_json(run.path("metrics.json"), scores)
-    write_text(
-        run.path("summary.md"), summarise(config, run.folder, split, held_out, scores, pinned)
-    )
+    write_text(run.path("summary.md"), summary(config, run.folder, split, held_out, scores, pinned))
     run.finish(members=members)
-    value, low, high = (scores["auc"][key] for key in ("value", "low", "high"))
-    if low is not None:
-        log.info("validation AUC %.4f [%.4f, %.4f]", value, low, high)
+    log.info("validation AUC %s (%d images)", score_text(scores["auc"]), len(held_out))
 
 
 def _open(config: TrainConfig) -> Run:

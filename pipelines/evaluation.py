@@ -8,7 +8,7 @@ import numpy as np
 
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, write_json, write_table
-from lesioncore.metrics import bootstrap, mean
+from lesioncore.metrics import MASK_METRICS, score_lines, score_malignancy, score_masks
 from lesioncore.progress import log, track
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lesioncore.cache import MaskCache
     from pipelines.datasets import RunData
     from pipelines.run_steps import RunPaths
-
-MASK_METRICS = ("dice", "jaccard", "thresholded_jaccard")
 
 
 def evaluate_run(
@@ -56,13 +54,15 @@ def evaluate_run(
     scores = {"subset": subset, "policy": data.policy} | scores
     write_table(paths.evaluation / "images.parquet", images)
     write_json(paths.evaluation / "scores.json", scores)
-    print("\n".join(score_lines(scores)))
+    print("\n".join([_heading(scores), *score_lines(scores)]))
     return scores
 
 
 def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
     """Return the manifest with `group`, `subset` ("train", "test", "validation", "excluded") and
     `label`, groups and parts as stage 2 split them."""
+    import pandas as pd
+
     from lesioncore.splits import assign_groups, read_split
     from lesioncore.subsets import split_ids
 
@@ -75,7 +75,7 @@ def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
     own = assign_groups(data.manifest).reindex(ids).to_numpy(object)
     images["group"] = np.where(split["group"].reindex(ids).isna(), own, groups)
     roles = split["role"].reindex(ids).to_numpy(object)
-    roles = np.where(ids.isin(data.test), "test", np.where(_null(roles), "train", roles))
+    roles = np.where(ids.isin(data.test), "test", np.where(pd.isna(roles), "train", roles))
     if subset == "validation":
         roles = np.where(ids.isin(split_ids(whole, "validation")), "validation", roles)
     images["subset"] = roles
@@ -121,57 +121,26 @@ def mask_scores_of(images: pd.DataFrame, cache: MaskCache) -> pd.DataFrame:
 
 def scores_of(images: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
     """Return the counts and every score that is defined, with its interval by group."""
-    from clsstage.summary import score
-
     known = images[images["malignant"].notna() & images["label"].notna()]
     result: dict[str, Any] = {"n": len(known), "positives": int((known["label"] == 1).sum())}
     if len(known):
-        result |= score(
+        result |= score_malignancy(
             known["label"].to_numpy(float), known["malignant"].to_numpy(float),
             known["group"].to_numpy(), resamples=resamples, seed=seed,
         )  # fmt: skip
     drawn = images[images["dice"].notna()]
     result["n_masks"] = len(drawn)
-    for name in MASK_METRICS if len(drawn) else ():
-        interval = bootstrap(
-            mean, drawn[name].to_numpy(float), groups=drawn["group"].to_numpy(),
-            n=resamples, seed=seed,
-        )  # fmt: skip
-        result[name] = interval.to_dict()
+    if len(drawn):
+        result |= score_masks(drawn, drawn["group"], resamples=resamples, seed=seed)
     if not len(known) and not len(drawn):
         log.warning("nothing could be scored: no label and no true mask in this subset")
     return result
 
 
-def score_lines(scores: dict[str, Any]) -> list[str]:
-    """Return the scores as lines for a person."""
-    names = (
-        ("dice", "Dice", 4),
-        ("jaccard", "Jaccard", 4),
-        ("thresholded_jaccard", "Jaccard, below 0.65 as 0", 4),
-        ("auc", "AUC", 4),
-        ("pauc", "pAUC above 80% TPR", 4),
-        ("average_precision", "average precision", 4),
-        ("brier", "Brier score", 4),
-        ("ece", "calibration error", 4),
-    )
+def _heading(scores: dict[str, Any]) -> str:
     subset = "test list" if scores["subset"] == "test" else str(scores["subset"])
-    lines = [
+    return (
         f"Scores on the {subset} (research use, not a diagnosis): "
         f"{scores['n_masks']:,} true masks; "
         f"{scores['n']:,} labels, {scores['positives']:,} malignant by {scores['policy']!r}"
-    ]
-    for key, name, digits in names:
-        if key in scores:
-            value, low, high = (scores[key][k] for k in ("value", "low", "high"))
-            text = "not defined" if value is None else f"{value:.{digits}f}"
-            if low is not None:
-                text += f"  [{low:.{digits}f}, {high:.{digits}f}]"
-            lines.append(f"  {name:<26}{text}")
-    return lines
-
-
-def _null(values: Any) -> Any:
-    import pandas as pd
-
-    return pd.isna(values)
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lesioncore.files import write_text
-from lesioncore.metrics import reliability_curve, roc_curve
+from lesioncore.metrics import MASK_METRICS, TITLES, reliability_curve, roc_curve
 from lesioncore.metrics.bootstrap import Interval
 from lesioncore.progress import log
 from lesioncore.runs import now, tool_version
@@ -21,7 +21,6 @@ from pipelines.report_text import (
     CARDS,
     LIMITS,
     MALIGNANCY_SCORES,
-    MASK_SCORES,
     STATUS_MEANINGS,
     data_section,
     duration,
@@ -163,7 +162,7 @@ def _masks(data: ReportData, test: Any, scored: dict[str, Interval]) -> dict[str
         "lead": lead,
         "figure": figures.dice_histogram(dice) if len(dice) else None,
         "scores": [
-            {"name": name, "score": scored[key]} for key, name in MASK_SCORES if key in scored
+            {"name": TITLES[key], "score": scored[key]} for key in MASK_METRICS if key in scored
         ],
         "statuses": [
             {"name": name, "n": data.statuses[name], "meaning": STATUS_MEANINGS.get(name, "")}
@@ -200,8 +199,8 @@ def _malignancy(data: ReportData, test: Any, scored: dict[str, Interval]) -> dic
         "roc": roc,
         "calibration": calibration,
         "scores": [
-            {"name": name, "score": scored[key], "digits": digits, "meaning": meaning}
-            for key, name, digits, meaning in MALIGNANCY_SCORES
+            {"name": TITLES[key], "score": scored[key], "digits": digits, "meaning": meaning}
+            for key, digits, meaning in MALIGNANCY_SCORES
             if key in scored
         ],
     }

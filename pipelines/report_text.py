@@ -14,18 +14,12 @@ CARDS = (
     ("pauc", "pAUC", 3, "area of the ROC above 80% sensitivity; 0.2 is perfect, 0.02 is a coin"),
 )
 
-MASK_SCORES = (
-    ("dice", "Dice"),
-    ("jaccard", "Jaccard (IoU)"),
-    ("thresholded_jaccard", "Thresholded Jaccard (below 0.65 counts 0)"),
-)
-
 MALIGNANCY_SCORES = (
-    ("auc", "AUC", 3, "1 is perfect, 0.5 a coin"),
-    ("pauc", "pAUC above 80% sensitivity", 4, "0.2 is perfect, 0.02 a coin"),
-    ("average_precision", "Average precision", 3, "a coin gets the share of malignant images"),
-    ("brier", "Brier score", 4, "mean squared error of the probability; lower is better"),
-    ("ece", "Expected calibration error", 4, "0 is calibrated; noise alone raises it"),
+    ("auc", 3, "1 is perfect, 0.5 a coin"),
+    ("pauc", 4, "0.2 is perfect, 0.02 a coin"),
+    ("average_precision", 3, "a coin gets the share of malignant images"),
+    ("brier", 4, "mean squared error of the probability; lower is better"),
+    ("ece", 4, "0 is calibrated; noise alone raises it"),
 )
 
 STATUS_MEANINGS = {

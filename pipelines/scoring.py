@@ -14,21 +14,21 @@ import numpy as np
 from lesioncore.errors import LesionError
 from lesioncore.files import write_json
 from lesioncore.metrics import (
+    MALIGNANCY_METRICS,
+    TITLES,
     Interval,
-    average_precision,
-    brier,
-    ece,
     partial_auc,
     positive_strata,
     resamples,
-    roc_auc,
+    score_text,
     top_k_sensitivity,
 )
 from lesioncore.progress import log, track
 from pipelines.scoring_config import EvaluateConfig
 from pipelines.scoring_table import ScoredRows, scored_rows
 
-NAMES = ("auc", "pauc", "average_precision", "brier", "ece", "top15_sensitivity")
+TOP_15 = "top15_sensitivity"
+NAMES = (*MALIGNANCY_METRICS, TOP_15)
 
 
 def evaluate(config: EvaluateConfig) -> int:
@@ -133,18 +133,14 @@ def _one_model(
     rows: ScoredRows, name: str, config: EvaluateConfig
 ) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, str]]:
     """Return the value and the resampled values of each metric, and why others are not defined."""
-    partial = functools.partial(partial_auc, min_tpr=config.min_tpr)
     metrics: dict[str, Callable[..., Any]] = {
-        "auc": roc_auc,
-        "pauc": partial,
-        "average_precision": average_precision,
-        "brier": brier,
-        "ece": ece,
+        **MALIGNANCY_METRICS,
+        "pauc": functools.partial(partial_auc, min_tpr=config.min_tpr),
     }
     arrays: dict[str, tuple[Any, ...]] = dict.fromkeys(metrics, (rows.labels, rows.scores[name]))
     if rows.patients is not None:
-        metrics["top15_sensitivity"] = top_k_sensitivity
-        arrays["top15_sensitivity"] = (rows.labels, rows.scores[name], rows.patients)
+        metrics[TOP_15] = top_k_sensitivity
+        arrays[TOP_15] = (rows.labels, rows.scores[name], rows.patients)
     strata = positive_strata(rows.labels, rows.groups) if config.stratify else None
     values, draws, reasons = {}, {}, {}
     for metric, function in metrics.items():
@@ -182,26 +178,14 @@ def _undefined(reason: str) -> dict[str, Any]:
 def _grid(models: Mapping[str, Mapping[str, Any]], metrics: list[str], min_tpr: float) -> list[str]:
     """Return one line a metric where there is one model, else one block a model."""
     title = {
-        "auc": "AUC",
+        **TITLES,
         "pauc": f"pAUC above {min_tpr:.0%} TPR (best {1 - min_tpr:.2g})",
-        "average_precision": "average precision",
-        "brier": "Brier score",
-        "ece": "calibration error (ECE)",
-        "top15_sensitivity": "found in each patient's top 15",
+        TOP_15: "found in each patient's top 15",
     }
-    width = max(len(text) for text in title.values())
+    width = max(len(title[metric]) for metric in metrics)
     lines: list[str] = []
     for name, scores in models.items():
         lines += [name] if name else []
         for metric in metrics:
-            lines.append(f"  {title[metric]:<{width}}  {_cell(scores.get(metric, {}))}")
+            lines.append(f"  {title[metric]:<{width}}  {score_text(scores.get(metric, {}))}")
     return lines
-
-
-def _cell(score: Mapping[str, Any]) -> str:
-    if score.get("value") is None:
-        return "not defined"
-    text = f"{score['value']:.4f}"
-    if score.get("low") is None:
-        return text
-    return f"{text}  [{score['low']:.4f}, {score['high']:.4f}]"

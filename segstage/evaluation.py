@@ -11,7 +11,7 @@ from lesioncore.cache import MaskCache, MaskEntry
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import write_json, write_table
 from lesioncore.images import read_image, read_mask
-from lesioncore.metrics import bootstrap, mean
+from lesioncore.metrics import score_lines, score_masks
 from lesioncore.progress import log, track
 from lesioncore.readers import load_manifest
 from lesioncore.splits import assign_groups
@@ -20,7 +20,7 @@ from segstage.caching import load_segmenter
 from segstage.config import EvaluateConfig
 from segstage.importing import find_masks
 from segstage.inspection import with_masks
-from segstage.scoring import MASK_METRICS, score_entry, score_images
+from segstage.scoring import score_entry, score_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,12 +120,6 @@ def _report(rows: pd.DataFrame, config: EvaluateConfig) -> int:
     in_sample = int(good["in_sample"].sum())
     if in_sample:
         log.warning("%d of %d images were learned from: their scores flatter", in_sample, len(good))
-    intervals = {
-        name: bootstrap(
-            mean, good[name], groups=good["group"], n=config.resamples, seed=config.seed
-        )
-        for name in MASK_METRICS
-    }
     record = {
         "n": len(good),
         "groups": int(good["group"].nunique()),
@@ -133,12 +127,12 @@ def _report(rows: pd.DataFrame, config: EvaluateConfig) -> int:
         "subset": config.subset,
         "failed": int(failed.sum()),
         "in_sample": in_sample,
-        **{name: interval.to_dict() for name, interval in intervals.items()},
+        **score_masks(good, good["group"], resamples=config.resamples, seed=config.seed),
     }
     write_json(config.out / "scores.json", record)
     write_table(config.out / "images.csv", rows.sort_values("dice", kind="stable"))
-    for name, interval in intervals.items():
-        log.info("%s %s (%d images)", name, interval, len(good))
+    for line in score_lines(record):
+        log.info("%s", line)
     print(json.dumps(record))
     if int(failed.sum()) > config.max_failed:
         log.error("%d images could not be scored", int(failed.sum()))

@@ -13,7 +13,7 @@ from lesioncore.devices import choose_workers
 from lesioncore.errors import LesionError
 from lesioncore.images import read_mask
 from lesioncore.loading import make_loader
-from lesioncore.metrics import mask_scores
+from lesioncore.metrics import MASK_METRICS, mask_scores
 from lesioncore.progress import track
 from segstage.dataset import ImageBatchItem, ImageStream
 from segstage.predictor import LesionSegmenter
@@ -21,8 +21,6 @@ from segstage.provenance import Assignment
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MASK_METRICS = ("dice", "jaccard", "thresholded_jaccard")
 
 
 def stream_masks(

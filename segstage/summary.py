@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lesioncore.metrics import Interval
+from lesioncore.metrics import score_table
 from segstage.config import TrainConfig
 from weights.card import WeightCard
 
@@ -17,15 +17,12 @@ def summary(
     folder: Path,
     config: TrainConfig,
     split: pd.DataFrame,
-    intervals: dict[str, Interval],
+    scores: dict[str, Any],
     cards: list[WeightCard],
 ) -> str:
     """Return the text of a run's ``summary.md``."""
     roles = split["role"].value_counts().to_dict()
-    rows = "\n".join(
-        f"| {name} | {value.value:.4f} | {value.low:.4f} | {value.high:.4f} |"
-        for name, value in intervals.items()
-    )
+    table = "\n".join(score_table(scores))
     members = "\n".join(f"- member {n}: sha256 `{card.sha256}`" for n, card in enumerate(cards))
     held = ", ".join(f"{count} {role}" for role, count in roles.items())
     data = f"--dataset {config.dataset}" + (f" --root {config.root}" if config.root else "")
@@ -39,9 +36,7 @@ duplicates). {config.folds} member(s), {config.epochs} epochs at {config.size} p
 Validation images, each scored at its original size by the member that did not see its group; 95 %
 bootstrap intervals by group. The archive's test list was not looked at.
 
-| metric | value | low | high |
-|---|---|---|---|
-{rows}
+{table}
 
 First weights of the encoder: {cards[0].training_data.rpartition("first weights: ")[2]}.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from lesioncore.errors import LesionError
 from lesioncore.files import read_table, sha256_file, write_json, write_table, write_text
 from lesioncore.holdout import test_ids
 from lesioncore.loading import EpochSampler, make_loader
-from lesioncore.metrics import bootstrap, mean
+from lesioncore.metrics import MASK_METRICS, score_masks, score_text
 from lesioncore.progress import log
 from lesioncore.readers import load_manifest
 from lesioncore.runs import Run
@@ -37,7 +36,7 @@ from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
 from segstage.provenance import FILE as PROVENANCE
 from segstage.provenance import provenance_table, write_provenance
-from segstage.scoring import MASK_METRICS, score_images
+from segstage.scoring import score_images
 from segstage.summary import summary
 from segstage.task import MONITOR, SegmentationTask
 from weights.card import WeightCard
@@ -254,19 +253,13 @@ def _finish(run: Run, split: pd.DataFrame, config: TrainConfig) -> None:
     good = scores[scores["dice"].notna()]
     if good.empty:
         raise LesionError("no validation image could be scored", wanted="at least one")
-    intervals = {
-        name: bootstrap(mean, good[name], groups=good["group"], seed=config.seed)
-        for name in MASK_METRICS
-    }
     cards = [read_card(run.member(number)) for number in range(config.folds)]
-    record = {
+    record: dict[str, Any] = {
         "n": len(good),
-        "set": "validation images, each scored by the member that did not see its group",
-        **{name: interval.to_dict() for name, interval in intervals.items()},
+        "subset": "validation",
+        **score_masks(good, good["group"], seed=config.seed),
     }
     write_json(run.path("metrics.json"), record)
-    write_text(run.path("summary.md"), summary(run.folder, config, split, intervals, cards))
-    for name, interval in intervals.items():
-        if not math.isnan(interval.value):
-            log.info("validation %s %s (%d images)", name, interval, len(good))
+    write_text(run.path("summary.md"), summary(run.folder, config, split, record, cards))
+    log.info("validation Jaccard %s (%d images)", score_text(record["jaccard"]), len(good))
     run.finish(members=config.folds, split_sha256=sha256_file(run.path("split.csv")))

@@ -19,6 +19,16 @@ from lesioncore.metrics.ranking import (
     threshold_for,
     top_k_sensitivity,
 )
+from lesioncore.metrics.scores import (
+    MALIGNANCY_METRICS,
+    MASK_METRICS,
+    TITLES,
+    score_lines,
+    score_malignancy,
+    score_masks,
+    score_table,
+    score_text,
+)
 from lesioncore.metrics.segmentation import (
     JACCARD_THRESHOLD,
     dice,
@@ -29,6 +39,9 @@ from lesioncore.metrics.segmentation import (
 
 __all__ = [
     "JACCARD_THRESHOLD",
+    "MALIGNANCY_METRICS",
+    "MASK_METRICS",
+    "TITLES",
     "Interval",
     "Reliability",
     "average_precision",
@@ -46,6 +59,11 @@ __all__ = [
     "resamples",
     "roc_auc",
     "roc_curve",
+    "score_lines",
+    "score_malignancy",
+    "score_masks",
+    "score_table",
+    "score_text",
     "sensitivity_at",
     "specificity_at",
     "threshold_for",
