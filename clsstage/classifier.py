@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clsstage.fusion import Widths, fusion_class
 from lesioncore.errors import unknown_name
-from weights.imagenet import load_imagenet
+from weights.imagenet import ImageNetRecord, load_imagenet
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
 
@@ -117,7 +117,7 @@ def create_classifier(
     )
 
 
-def load_pretrained(network: Classifier, source: str = "auto") -> str:
+def load_pretrained(network: Classifier, source: str = "auto") -> ImageNetRecord:
     """Fill the encoder of a classifier with ImageNet weights; return where they came from.
 
     A fourth input channel starts at zero: the network begins as one that does not see the mask.
@@ -135,11 +135,11 @@ def load_pretrained(network: Classifier, source: str = "auto") -> str:
         The weights cannot be had from there, or do not fit.
     """
     if source == "none":
-        return "none"
+        return ImageNetRecord("none")
     options = network.architecture
     name = options["encoder"]
     if options["in_channels"] == 3:
-        return load_imagenet(network.encoder, name, source).source
+        return load_imagenet(network.encoder, name, source)
     plain = create_classifier("none", encoder=name, image_size=options["image_size"]).encoder
     record = load_imagenet(plain, name, source)
     wanted = network.encoder.state_dict()
@@ -147,7 +147,7 @@ def load_pretrained(network: Classifier, source: str = "auto") -> str:
     network.encoder.load_state_dict(
         {key: _widened(value, wanted[key]) for key, value in found.items()}
     )
-    return record.source
+    return record
 
 
 def _widened(tensor: Tensor, wanted: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,21 @@ from clsstage.task import MONITOR, ClassifierTask
 from clsstage.view import View
 from lesioncore.devices import choose_device, choose_precision, choose_workers
 from lesioncore.errors import LesionError
-from lesioncore.files import read_table, write_json, write_table
+from lesioncore.files import read_table, write_table
 from lesioncore.loading import EpochSampler, make_loader
 from lesioncore.metrics import roc_auc
 from lesioncore.progress import log
+from lesioncore.runs import VALIDATION
 from lesioncore.training import fit, forget_checkpoints, keeps_best
 from lesioncore.transforms import classification_train
 from weights.card import WeightCard
-from weights.store import CARD, save_weights
+from weights.imagenet import ImageNetRecord
+from weights.store import CARD, rewrite_card, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lesioncore.cache import MaskCache
-
-VALIDATION = "validation.csv"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class MemberTraining:
         """Return the member's predictions of its validation images; train first if needed."""
         path = self.folder / VALIDATION
         if path.is_file():
-            log.info("member %d is finished", self.number + 1)
+            log.info("member-%d is finished", self.number)
             return read_table(path, dtype={"image_id": str})
         config = self.config
         if not (self.folder / CARD).is_file():
@@ -92,13 +92,9 @@ class MemberTraining:
             )
         table.insert(1, "target", validation.labels)
         table.insert(2, "member", self.number)
-        scores = {
-            "part": "validation images of this member",
-            "n": len(validation),
-            "auc": float(roc_auc(validation.labels, table["malignant"])),
-        }
-        card = replace(member.card, metrics=scores)
-        write_json(self.folder / CARD, card.to_dict())
+        auc = round(float(roc_auc(validation.labels, table["malignant"])), 6)
+        metrics = {"validation": {"n": len(validation), "auc": auc}}
+        rewrite_card(self.folder, replace(member.card, metrics=metrics))
         write_table(path, table)
         forget_checkpoints(self.folder)
         return table
@@ -137,12 +133,13 @@ class MemberTraining:
                 training.policy,
                 prevalence=float((training.labels == 1).mean()),
                 masks=self.pinned,
-                pretrained=origin,
             ),
             training_data=f"{len(training)} images of {config.dataset}; "
-            f"{len(validation)} validated on; its test list was never seen",
+            f"{len(validation)} validated on; its test list ({config.test_list}) was held back",
+            first_weights=asdict(origin),
             licence=f"that of {config.dataset}",
-            metrics={},
+            limits="Single lesions on photographs like those it was trained on. A research tool, "
+            "never a diagnosis.",
         )
         save_weights(self.folder, task.result.state_dict(), card)
 
@@ -212,7 +209,7 @@ class MemberTraining:
         }
 
 
-def new_classifier(config: TrainConfig, metadata_width: int) -> tuple[Classifier, str]:
+def new_classifier(config: TrainConfig, metadata_width: int) -> tuple[Classifier, ImageNetRecord]:
     """Return the untrained classifier of a config, and where its first weights came from."""
     network = create_classifier(
         config.fusion,

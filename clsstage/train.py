@@ -9,26 +9,24 @@ import pandas as pd
 from clsstage.config import TrainConfig
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
-from clsstage.inspection import inspect
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
 from clsstage.member_training import MemberTraining, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.summary import summary
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
-from lesioncore.holdout import test_ids
+from lesioncore.inspection import inspect_images
 from lesioncore.metrics import score_malignancy, score_text
 from lesioncore.progress import log
-from lesioncore.runs import Run
+from lesioncore.runs import OUT_OF_FOLD, Run
 from lesioncore.splits import (
-    assign_groups,
     check_split,
-    make_split,
     member_count,
     member_ids,
     read_split,
     write_split,
 )
+from lesioncore.training_split import training_split
 
 if TYPE_CHECKING:
     from lesioncore.cache import MaskCache
@@ -71,8 +69,8 @@ def train(config: TrainConfig) -> None:
     for number in range(members):
         train_ids, val_ids = member_ids(split, number)
         log.info(
-            "member %d of %d: %d training and %d validation images",
-            number + 1,
+            "member-%d of %d: %d images to learn from, %d to validate on",
+            number,
             members,
             len(train_ids),
             len(val_ids),
@@ -92,7 +90,7 @@ def _finish(
 ) -> None:
     """Write the held-out predictions, their scores and the summary; mark the run complete."""
     members = member_count(split)
-    write_table(run.path("oof.csv"), held_out)
+    write_table(run.path(OUT_OF_FOLD), held_out)
     groups = split.set_index("image_id")["group"].reindex(held_out["image_id"]).to_numpy()
     labels = held_out["target"].to_numpy()
     scores: dict[str, Any] = {
@@ -121,27 +119,14 @@ def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examp
         examples = examples.where(examples.manifest["image_id"].isin(split["image_id"]).to_numpy())
         check_split(split, examples.manifest)
         return split, examples
-    examples, duplicates = inspect(examples, config.max_failed, near=config.near_duplicates)
-    manifest = examples.manifest
-    split = make_split(
-        manifest,
-        folds=config.folds,
-        seed=config.seed,
-        val_fraction=config.val_fraction,
-        labels=examples.labels,
-        test_ids=test_ids(manifest, config.dataset, config.test_list),
-        groups=assign_groups(manifest, duplicates),
+    seen = inspect_images(
+        examples.manifest,
+        near=config.near_duplicates,
+        workers=config.workers,
+        max_failed=config.max_failed,
     )
-    check_split(split, manifest, duplicates)
-    roles = split["role"].value_counts().to_dict()
-    log.info(
-        "%d images in %d groups: %s; %d duplicate pairs joined",
-        len(split),
-        split["group"].nunique(),
-        ", ".join(f"{count} {role}" for role, count in roles.items()),
-        len(duplicates),
-    )
-    return split, examples
+    examples = examples.where(seen.kept)
+    return training_split(seen, config.dataset, config, examples.labels), examples
 
 
 def _masks(

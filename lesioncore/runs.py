@@ -14,6 +14,10 @@ from lesioncore.files import PathLike, read_json, write_json, write_text, writin
 from lesioncore.progress import log
 
 RUN_SCHEMA = 1
+#: Of a member's folder: its validation images; the last file written, with it the member is done.
+VALIDATION = "validation.csv"
+#: Of the run's folder: all of them, each by the member that did not see it.
+OUT_OF_FOLD = "oof.csv"
 
 # What a run may change when it is taken up again: it does not alter what is learnt.
 FREE_FIELDS = frozenset({"device", "precision", "workers", "out"})

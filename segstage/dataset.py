@@ -1,4 +1,4 @@
-"""Images and masks of a manifest, for training, and the check that all of them can be used."""
+"""Images and masks of a manifest, for training and for prediction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lesioncore.duplicates import COPY_SIZE, grey_copy
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_bytes
 from lesioncore.images import decode_image, read_image, read_image_bytes, read_mask
+from lesioncore.progress import log
 from lesioncore.transforms import JointTransform
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_SHOWN = 5
+
+
+def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
+    """Return the rows that name a mask.
+
+    Raises
+    ------
+    LesionError
+        No row does, or more than `max_failed` do not.
+    """
+    missing = manifest["mask"].isna()
+    count = int(missing.sum())
+    if count == 0:
+        return manifest
+    first = ", ".join(manifest.loc[missing, "image_id"].astype(str).head(_SHOWN))
+    if count == len(manifest):
+        raise LesionError(
+            f"none of the {count} images has a mask",
+            wanted="an archive with lesion masks (isic-task1, ham10000, ph2, folder, phantom)",
+        )
+    if count > max_failed:
+        raise LesionError(
+            f"{count} of {len(manifest)} images have no mask (first: {first})",
+            wanted="a mask for each image",
+            mend=f"add the masks, or --max-failed {count} to leave these images out",
+        )
+    log.warning("%d images without a mask are left out (first: %s)", count, first)
+    return manifest[~missing].reset_index(drop=True)
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -56,47 +87,6 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     def reseed(self, seed: int) -> None:
         """Seed the augmentation."""
         self.transform.reseed(seed)
-
-
-class Inspection(NamedTuple):
-    """What one look at an image and its mask gave.
-
-    Attributes
-    ----------
-    sha256 : str
-        Of the image's bytes; empty when they could not be read.
-    problem : str
-        Why the pair cannot be trained on; empty when it can.
-    grey : (COPY_SIZE, COPY_SIZE) float32
-        Small grey copy, for near duplicates; zeros where there is a problem.
-    """
-
-    sha256: str
-    problem: str
-    grey: NDArray[np.float32]
-
-
-class InspectionDataset(Dataset[Inspection]):
-    """Reads every image and mask once: hash, size, whether they can be decoded."""
-
-    def __init__(self, manifest: pd.DataFrame) -> None:
-        self.images = np.asarray(manifest["image"], dtype=np.str_)
-        self.masks = np.asarray(manifest["mask"], dtype=np.str_)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Inspection:
-        digest = ""
-        try:
-            data = read_image_bytes(str(self.images[index]))
-            digest = sha256_bytes(data)
-            image = decode_image(data, str(self.images[index]))
-            read_mask(str(self.masks[index]), image.shape[:2])
-        except LesionError as error:
-            blank = np.zeros((COPY_SIZE, COPY_SIZE), dtype=np.float32)
-            return Inspection(digest, error.found, blank)
-        return Inspection(digest, "", grey_copy(image))
 
 
 class ImageBatchItem(NamedTuple):

@@ -18,8 +18,8 @@ from lesioncore.splits import assign_groups
 from lesioncore.subsets import choose_subset
 from segstage.caching import load_segmenter
 from segstage.config import EvaluateConfig
+from segstage.dataset import with_masks
 from segstage.importing import find_masks
-from segstage.inspection import with_masks
 from segstage.scoring import score_entry, score_images
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ bootstrap intervals by group. The archive's test list was not looked at.
 
 {table}
 
-First weights of the encoder: {cards[0].training_data.rpartition("first weights: ")[2]}.
+First weights of the encoder: {cards[0].first_weights["source"]}.
 
 {members}
 

@@ -9,28 +9,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lesioncore.devices import choose_workers
-from lesioncore.duplicates import duplicate_pairs, looks_for_near
 from lesioncore.errors import LesionError
-from lesioncore.files import read_table, sha256_file, write_json, write_table, write_text
-from lesioncore.holdout import test_ids
+from lesioncore.files import read_table, write_json, write_table, write_text
+from lesioncore.inspection import Inspected, inspect_images
 from lesioncore.loading import EpochSampler, make_loader
 from lesioncore.metrics import MASK_METRICS, score_masks, score_text
 from lesioncore.progress import log
 from lesioncore.readers import load_manifest
-from lesioncore.runs import Run
-from lesioncore.splits import (
-    assign_groups,
-    check_split,
-    make_split,
-    member_ids,
-    read_split,
-    write_split,
-)
+from lesioncore.runs import OUT_OF_FOLD, VALIDATION, Run
+from lesioncore.splits import check_split, member_ids, read_split, write_split
 from lesioncore.training import fit, forget_checkpoints
+from lesioncore.training_split import training_split
 from lesioncore.transforms import segmentation_eval, segmentation_train
 from segstage.config import TrainConfig
-from segstage.dataset import SegmentationDataset
-from segstage.inspection import Inspected, inspect_images, with_masks
+from segstage.dataset import SegmentationDataset, with_masks
 from segstage.models._registry import Segmenter, create_segmenter
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
@@ -44,8 +36,6 @@ from weights.store import CARD, read_card, rewrite_card, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OUT_OF_FOLD = "oof.csv"
 
 
 def train(config: TrainConfig) -> int:
@@ -67,7 +57,7 @@ def train(config: TrainConfig) -> int:
         # Before a folder is made: a mistake should not leave a run that has to be removed.
         new_segmenter(config)
         seen = _inspected(load_manifest(config, seed=config.seed), config)
-        split = new_split(seen, config)
+        split = training_split(seen, config.dataset, config)
         run = Run.open(home, "segstage", config)
         _keep_split(run, split, seen)
         manifest = seen.manifest
@@ -79,11 +69,11 @@ def train(config: TrainConfig) -> int:
         manifest = load_manifest(config, seed=config.seed)
         if not _has_split(run):
             seen = _inspected(manifest, config)
-            _keep_split(run, new_split(seen, config), seen)
+            _keep_split(run, training_split(seen, config.dataset, config), seen)
         manifest, split = _take_up(run, manifest)
     for number in range(config.folds):
-        if (run.folder / f"member-{number}" / OUT_OF_FOLD).is_file():
-            log.info("member %d of %d: there already", number, config.folds)
+        if (run.folder / f"member-{number}" / VALIDATION).is_file():
+            log.info("member-%d is finished", number)
             continue
         _train_member(run, number, manifest, split, config)
     _finish(run, split, config)
@@ -93,6 +83,8 @@ def train(config: TrainConfig) -> int:
 def _inspected(manifest: pd.DataFrame, config: TrainConfig) -> Inspected:
     return inspect_images(
         with_masks(manifest, config.max_failed),
+        masks=True,
+        near=config.near_duplicates,
         workers=config.workers,
         max_failed=config.max_failed,
     )
@@ -112,31 +104,6 @@ def _take_up(run: Run, manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
     return manifest, split
 
 
-def new_split(seen: Inspected, config: TrainConfig) -> pd.DataFrame:
-    """Return the checked split of a new run: grouped by patient, lesion and duplicates."""
-    manifest = seen.manifest
-    near = looks_for_near(len(manifest), config.near_duplicates)
-    pairs = duplicate_pairs(seen.digests, seen.copies if near else None)
-    split = make_split(
-        manifest,
-        folds=config.folds,
-        seed=config.seed,
-        val_fraction=config.val_fraction,
-        test_ids=test_ids(manifest, config.dataset, config.test_list),
-        groups=assign_groups(manifest, pairs),
-    )
-    check_split(split, manifest, pairs)
-    counts = split["role"].value_counts().to_dict()
-    log.info(
-        "%d images: %s; %d groups, %d duplicate pairs joined",
-        len(split),
-        ", ".join(f"{count} {role}" for role, count in counts.items()),
-        split["group"].nunique(),
-        len(pairs),
-    )
-    return split
-
-
 def _keep_split(run: Run, split: pd.DataFrame, seen: Inspected) -> None:
     write_split(run.path("split.csv"), split)
     write_provenance(run.folder, provenance_table(split, seen.manifest, seen.digests))
@@ -149,7 +116,7 @@ def _train_member(
     train_ids, val_ids = member_ids(split, number)
     rows = manifest.set_index(manifest["image_id"].astype(str))
     log.info(
-        "member %d of %d: %d images to learn from, %d to validate on",
+        "member-%d of %d: %d images to learn from, %d to validate on",
         number,
         config.folds,
         len(train_ids),
@@ -176,8 +143,7 @@ def _train_member(
     found = {name: round(float(scores[name].mean()), 6) for name in MASK_METRICS}
     metrics = {"validation": {"n": int(scores["dice"].notna().sum()), **found}}
     rewrite_card(folder, dataclasses.replace(card, metrics=metrics))
-    # The last file of a member: with it the member is done.
-    write_table(folder / OUT_OF_FOLD, scores)
+    write_table(folder / VALIDATION, scores)
     forget_checkpoints(folder)
 
 
@@ -211,7 +177,9 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
         },
         postprocessing=post.to_dict(),
         training_data=f"{images} images of {config.dataset}; its test list "
-        f"({config.test_list}) was held back; first weights: {segmenter.origin['source']}",
+        f"({config.test_list}) was held back",
+        first_weights=segmenter.origin,
+        licence=f"that of {config.dataset}",
         limits="Masks of single lesions on photographs like those it was trained on. A research "
         "tool, never a diagnosis.",
     )
@@ -245,7 +213,7 @@ def _finish(run: Run, split: pd.DataFrame, config: TrainConfig) -> None:
     import pandas as pd
 
     parts = [
-        read_table(run.member(number) / OUT_OF_FOLD, dtype={"image_id": str, "group": str})
+        read_table(run.member(number) / VALIDATION, dtype={"image_id": str, "group": str})
         for number in range(config.folds)
     ]
     scores = pd.concat(parts, ignore_index=True)
@@ -262,4 +230,4 @@ def _finish(run: Run, split: pd.DataFrame, config: TrainConfig) -> None:
     write_json(run.path("metrics.json"), record)
     write_text(run.path("summary.md"), summary(run.folder, config, split, record, cards))
     log.info("validation Jaccard %s (%d images)", score_text(record["jaccard"]), len(good))
-    run.finish(members=config.folds, split_sha256=sha256_file(run.path("split.csv")))
+    run.finish(members=config.folds)

@@ -30,6 +30,9 @@ class WeightCard:
         How probabilities become a result (threshold, ...); part of every fingerprint.
     training_data : str
         Archives and how many images; which were held back.
+    first_weights : dict
+        Where the encoder's first weights came from: `source`, `sha256`, `licence`; see
+        `weights.imagenet.ImageNetRecord`.
     licence : str
         Licence of the weights, which follows from the data they were trained on.
     metrics : dict
@@ -50,6 +53,7 @@ class WeightCard:
     preprocessing: dict[str, Any]
     postprocessing: dict[str, Any] = field(default_factory=dict)
     training_data: str = ""
+    first_weights: dict[str, str] = field(default_factory=dict)
     licence: str = "unknown: that of the training data"
     metrics: dict[str, Any] = field(default_factory=dict)
     limits: str = "A research tool, never a diagnosis."

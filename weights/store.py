@@ -43,7 +43,9 @@ def save_weights(folder: PathLike, state_dict: dict[str, Tensor], card: WeightCa
     # Copies, because safetensors refuses tensors that share memory or lie channels-last.
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in state_dict.items()}
     with atomic_path(home / FILE) as temporary:
-        save_file(plain, str(temporary), metadata={"name": card.name, "kind": card.kind})
+        # One entry only: safetensors writes several in a random order, and equal weights must be
+        # equal bytes, since the hash of the file is part of every fingerprint.
+        save_file(plain, str(temporary), metadata={"kind": card.kind})
     full = dataclasses.replace(
         card,
         sha256=sha256_file(home / FILE),

@@ -50,6 +50,8 @@ def test_a_run_describes_itself(two_folds):
         assert card["kind"] == "classifier"
         assert card["preprocessing"]["masks"]["rows"] == pinned["rows"]
         assert card["preprocessing"]["policy"] == "target"
+        assert card["first_weights"]["source"] == "none"
+        assert 0 <= card["metrics"]["validation"]["auc"] <= 1
         assert not (out / f"member-{number}" / "checkpoints").exists()
         assert (out / f"member-{number}" / "metrics.csv").is_file()
 
@@ -85,7 +87,7 @@ def test_finished_members_are_not_trained_again(two_folds, tmp_path, caplog):
         (out / "member-1" / name).unlink()
     weights = (out / "member-0" / "weights.safetensors").read_bytes()
     train(replace(two_folds, out=out))
-    assert "member 1 is finished" in caplog.text
+    assert "member-0 is finished" in caplog.text
     assert (out / "member-0" / "weights.safetensors").read_bytes() == weights
     again = pd.read_csv(out / "oof.csv")
     assert np.allclose(again["malignant"], pd.read_csv(two_folds.out / "oof.csv")["malignant"])
@@ -208,7 +210,7 @@ def test_kill_9_and_again(archive, masks, tmp_path):
     killed.wait()
     first = (tmp_path / "cut" / "cls" / "member-0" / "weights.safetensors").read_bytes()
     again = subprocess.run(command("cut"), check=True, env=environment, capture_output=True)
-    assert b"member 1 is finished" in again.stderr
+    assert b"member-0 is finished" in again.stderr
     assert b"going on from" in again.stderr
     assert (tmp_path / "cut" / "cls" / "member-0" / "weights.safetensors").read_bytes() == first
     for name in ("member-0", "member-1"):

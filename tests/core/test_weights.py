@@ -51,6 +51,12 @@ def test_a_weight_comes_back_with_its_card(tmp_path: Path) -> None:
     assert saved.created
 
 
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    tensors = state()
+    saved = {save_weights(tmp_path / str(n), tensors, CARD).sha256 for n in range(12)}
+    assert len(saved) == 1
+
+
 def test_another_file_than_the_cards_is_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "a", state(), CARD)
     save_weights(tmp_path / "b", state(), CARD)

@@ -73,7 +73,7 @@ def test_the_card_says_how_to_use_the_weights(run: TrainConfig) -> None:
     assert card.architecture["encoder"] == "tu-test_resnet"
     assert card.postprocessing["threshold"] == 0.5
     assert card.sha256 == sha256_file(run.out / "member-1" / "weights.safetensors")
-    assert "none" in card.training_data
+    assert card.first_weights["source"] == "none"
     assert 0 <= card.metrics["validation"]["dice"] <= 1
 
 

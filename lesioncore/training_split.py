@@ -1,0 +1,59 @@
+"""The split of a new training run: the test list kept back, groups and duplicates together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+from lesioncore.config import FitOptions
+from lesioncore.holdout import test_ids
+from lesioncore.inspection import Inspected
+from lesioncore.progress import log
+from lesioncore.splits import assign_groups, check_split, make_split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def training_split(
+    seen: Inspected, dataset: str, options: FitOptions, labels: npt.ArrayLike | None = None
+) -> pd.DataFrame:
+    """Return the checked split of a new run, and log its counts.
+
+    Parameters
+    ----------
+    seen : Inspected
+        The images that can be used, and which of them show the same picture.
+    dataset : str
+        Name of the reader, for its test list.
+    options : FitOptions
+        Folds, seed, part that validates, test list.
+    labels : array_like (n,), optional
+        Class of each usable image, to be balanced strictly; see `make_split`.
+
+    Raises
+    ------
+    LesionError
+        As `make_split` and `test_ids`.
+    """
+    manifest = seen.manifest
+    split = make_split(
+        manifest,
+        folds=options.folds,
+        seed=options.seed,
+        val_fraction=options.val_fraction,
+        labels=labels,
+        test_ids=test_ids(manifest, dataset, options.test_list),
+        groups=assign_groups(manifest, seen.pairs),
+    )
+    check_split(split, manifest, seen.pairs)
+    roles = split["role"].value_counts().to_dict()
+    log.info(
+        "%d images in %d groups: %s; %d duplicate pairs joined",
+        len(split),
+        split["group"].nunique(),
+        ", ".join(f"{count} {role}" for role, count in roles.items()),
+        len(seen.pairs),
+    )
+    return split
