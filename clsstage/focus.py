@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsstage.focus_names import FOCUS_MODES, FocusNames, parse_focus
-from lesioncore.geometry import Box, dilate_box
+from lesioncore.geometry import EMPTY_BOX, Box, dilate_box, mask_box
 
 __all__ = [
     "FOCUS_MODES",
     "FocusNames",
     "apply_focus",
     "focus_box",
-    "lesion_box",
     "parse_focus",
     "treat_background",
 ]
@@ -83,8 +82,8 @@ def apply_focus(
     if soft is not None and soft.shape != image.shape[:2]:
         raise ValueError(f"image {image.shape[:2]} and mask {soft.shape} differ in size")
     if soft is not None and box is None:
-        box = lesion_box(soft, level)
-    if soft is None or box is None or not names.needs_mask:
+        box = mask_box(soft >= level)
+    if soft is None or box is None or box == EMPTY_BOX or not names.needs_mask:
         seen = _scale(image, size)
         return _with_channel(seen, None) if names.mask_channel else seen
     frame = focus_box(
@@ -100,15 +99,6 @@ def apply_focus(
     if names.background is not None:
         seen = treat_background(seen, alpha, names.background, level=level, blur=blur)
     return _with_channel(seen, alpha) if names.mask_channel else seen
-
-
-def lesion_box(soft: Image, level: int = 128) -> Box | None:
-    """Return the half-open box (y0, x0, y1, x1) of what is at or above `level`; None if nothing."""
-    lesion = soft >= level
-    rows, columns = np.flatnonzero(lesion.any(axis=1)), np.flatnonzero(lesion.any(axis=0))
-    if rows.size == 0:
-        return None
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def focus_box(
@@ -186,10 +176,9 @@ def treat_background(
         return np.where(lesion[..., None], image, colour)
     if background == "lesion_only":
         return np.where(lesion[..., None], image, np.uint8(GREY))
-    box = lesion_box(soft, level)
     result = image.copy()
-    if box is not None:
-        y0, x0, y1, x1 = box
+    y0, x0, y1, x1 = mask_box(lesion)
+    if lesion.any():
         up, left = round(_HIDE_MARGIN * (y1 - y0)), round(_HIDE_MARGIN * (x1 - x0))
         result[max(0, y0 - up) : y1 + up, max(0, x0 - left) : x1 + left] = GREY
     return result

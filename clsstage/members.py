@@ -18,7 +18,7 @@ from lesioncore.errors import LesionError
 from lesioncore.runs import Run
 from weights.card import WeightCard
 from weights.resolve import resolve
-from weights.store import load_weights
+from weights.store import fill_network, load_weights
 
 KIND = "classifier"
 
@@ -110,13 +110,7 @@ def read_member(path: Path, number: int = 0) -> Member:
     """
     state, card = load_weights(path, kind=KIND)
     network = create_classifier(**card.architecture)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise LesionError(
-            f"the tensors in {path} do not fit the network that their card describes: {error}",
-            wanted="the weights and card of one training",
-        ) from None
+    fill_network(network, state, path)
     return build_member(number, network, card)
 
 

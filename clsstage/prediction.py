@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsstage.config import EvaluateConfig, PredictConfig
-from clsstage.examples import has_own_parts
 from clsstage.masks import open_masks
 from clsstage.predictor import LesionClassifier
 from lesioncore.errors import UsageError
 from lesioncore.files import write_table
 from lesioncore.progress import log
-from lesioncore.readers import load_manifest
+from lesioncore.readers import has_own_parts, load_manifest
 from lesioncore.splits import member_count
 from lesioncore.subsets import choose_subset, run_split, split_ids
 

@@ -15,7 +15,13 @@ from clsstage.dataset import LesionDataset
 from clsstage.masks import TRUSTED, MaskChoices, choose_masks
 from clsstage.members import Member, read_members
 from lesioncore.cache.entry import MaskEntry
-from lesioncore.devices import choose_device, choose_precision, choose_workers
+from lesioncore.devices import (
+    Precision,
+    arithmetic,
+    choose_device,
+    choose_precision,
+    choose_workers,
+)
 from lesioncore.errors import LesionError
 from lesioncore.loading import make_loader
 from lesioncore.progress import track
@@ -63,7 +69,11 @@ class LesionClassifier:
     """
 
     def __init__(
-        self, members: Sequence[Member], name: str, device: torch.device, precision: str = "fp32"
+        self,
+        members: Sequence[Member],
+        name: str,
+        device: torch.device,
+        precision: Precision = "fp32",
     ) -> None:
         if not members:
             raise LesionError("a classifier without members", wanted="one or more")
@@ -156,7 +166,7 @@ class LesionClassifier:
         chances = []
         for member in self.members:
             code = torch.from_numpy(member.encoder.transform_row(row))[None].to(self.device)
-            with self._arithmetic():
+            with arithmetic(self.precision, self.device):
                 chances.append(float(member.probabilities(tensor, code, views)[0]))
         return ClassPrediction(
             malignant=float(np.mean(chances)),
@@ -255,7 +265,7 @@ class LesionClassifier:
                 self.device, non_blocking=True, memory_format=torch.channels_last
             )
             codes = batch["metadata"].to(self.device, non_blocking=True).split(widths, dim=1)
-            with self._arithmetic():
+            with arithmetic(self.precision, self.device):
                 found = [
                     member.probabilities(images, code, views)
                     for member, code in zip(members, codes, strict=True)
@@ -266,10 +276,6 @@ class LesionClassifier:
                 if reason:
                     reasons[row], chance[row] = reason, np.nan
         return chance, reasons
-
-    def _arithmetic(self) -> torch.autocast:
-        kind = torch.float16 if self.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, kind, enabled=self.precision != "fp32")
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,6 +8,8 @@ from typing import Literal
 
 #: Images of an archive; see `lesioncore.subsets`.
 Subset = Literal["test", "validation", "train", "all"]
+#: Strength of the augmentation; see `lesioncore.transforms`.
+Augment = Literal["none", "light", "medium", "isic2020"]
 Policy = Literal["auto", "target", "cancer", "cancer+ak", "melanoma"]
 
 
@@ -61,6 +63,8 @@ class FitOptions(ComputeOptions):
         val_fraction: part of the training groups that a single split validates on
         test_list: auto (the archive's committed list), none, or a file of image ids
         seed: seeds the split, the initial weights, the order and the augmentation
+        near_duplicates: look for near duplicates too, so that they fall in one fold
+        max_failed: go on without unreadable images or masks, up to this many
         select: keep the best epoch by the validation score, or the last; auto is best for a
             single split and last for folds, whose out-of-fold scores must stay honest
     """
@@ -75,3 +79,5 @@ class FitOptions(ComputeOptions):
     test_list: str = "auto"
     seed: int = 0
     select: Literal["auto", "best", "last"] = "auto"
+    near_duplicates: bool = True
+    max_failed: int = 0

@@ -46,6 +46,14 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return name  # type: ignore[return-value]
 
 
+def arithmetic(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a network predicts in this precision."""
+    import torch
+
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "fp32")
+
+
 def choose_workers(count: int = -1) -> int:
     """Return how many loader processes to start; -1 is one a core, eight at most."""
     return min(core_count(), 8) if count < 0 else count

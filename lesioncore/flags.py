@@ -97,7 +97,7 @@ def _parser(prog: str, command: Command) -> Any:
             name,
             nargs=nargs,
             type=Path if "Path" in str(field.type) else str,
-            help=_field_help(command.config).get(name),
+            help=field_help(command.config).get(name),
             metavar=name.upper(),
         )
     parser.add_class_arguments(command.config, as_positional=False, skip=skip, as_group=False)
@@ -154,14 +154,15 @@ def _field_kinds(config: type, prefix: str = "") -> dict[str, str]:
     return kinds
 
 
-def _field_help(config: type) -> dict[str, str]:
+def field_help(config: type) -> dict[str, str]:
+    """Return the help of each field, from the `Args:` of the class and of those it builds on."""
     from docstring_parser import parse
 
     return {
         param.arg_name: param.description or ""
-        for kind in config.__mro__
-        if kind.__doc__
-        for param in parse(kind.__doc__).params
+        for kind in reversed(config.__mro__)
+        if dataclasses.is_dataclass(kind)
+        for param in parse(kind.__doc__ or "").params
     }
 
 

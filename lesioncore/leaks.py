@@ -109,12 +109,3 @@ def model_columns(frame: pd.DataFrame) -> list[str]:
         and not is_leaking(str(column))
         and (is_numeric_dtype(frame[column]) or is_bool_dtype(frame[column]))
     ]
-
-
-def split_leaking(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (what may be looked at, what gives the answer away); core columns stay in the first.
-
-    `target` and `diagnosis` are core columns: they are labels, and no model column either.
-    """
-    leaking = [c for c in frame.columns if c not in CORE_COLUMNS and is_leaking(str(c))]
-    return frame.drop(columns=leaking), frame[leaking]

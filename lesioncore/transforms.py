@@ -15,11 +15,12 @@ import random
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from lesioncore.config import Augment
 from lesioncore.errors import LesionError, unknown_name
 
 # Albumentations asks the package index for newer versions at import: a network call nobody wants.
@@ -32,7 +33,7 @@ Resize = Literal["early", "late"]
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[Any]
 
-POLICIES = ("none", "light", "medium", "isic2020")
+POLICIES: tuple[str, ...] = get_args(Augment)
 
 
 class JointTransform:
@@ -141,7 +142,7 @@ def segmentation_train(
     return _train(size, strength, resize, seed, dropout=False)
 
 
-def segmentation_eval(size: int) -> JointTransform:
+def stretch_only(size: int) -> JointTransform:
     """Return the chain that only stretches to `size` x `size` (area down, linear up)."""
     return JointTransform([_resize(size)], size, seed=0)
 
@@ -165,11 +166,6 @@ def classification_train(
         First seed of the draws.
     """
     return _train(size, policy, resize, seed, dropout=True)
-
-
-def classification_eval(size: int) -> JointTransform:
-    """Return the chain that only stretches to `size` x `size` (area down, linear up)."""
-    return JointTransform([_resize(size)], size, seed=0)
 
 
 def normalise(image: Image, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lesioncore.commands import Command, CommandTree
-from lesioncore.flags import preset_names
+from lesioncore.flags import field_help, preset_names
 
 INTRODUCTION = """\
 # Commands
@@ -99,19 +99,8 @@ def _rows(
         flag = f"`--{prefix}{item.name.replace('_', '-')}`"
         if item.name == positional:
             flag = f"`{item.name.upper()}...`"
-        yield flag, _type_words(hint), _default_words(item, positional), helps.get(item.name, "")
-
-
-def field_help(config: type) -> dict[str, str]:
-    """Return the help of each field, from the `Args:` of the class and of those it builds on."""
-    from docstring_parser import parse
-
-    found: dict[str, str] = {}
-    for kind in reversed(config.__mro__):
-        for param in parse(kind.__doc__ or "").params if dataclasses.is_dataclass(kind) else ():
-            text = " ".join((param.description or "").split())
-            found[param.arg_name] = text.replace("|", "\\|")
-    return found
+        what = " ".join(helps.get(item.name, "").split()).replace("|", "\\|")
+        yield flag, _type_words(hint), _default_words(item, positional), what
 
 
 def _type_words(hint: Any) -> str:

@@ -118,7 +118,7 @@ class PredictConfig(ComputeOptions):
     """Give photographs a probability of malignancy. Research use, not a diagnosis.
 
     Args:
-        photos: image files, or folders of them
+        photos: image files, or folders of them (with their subfolders)
         segmenter: run folder of `segstage train` (RUN/segmentation of a `lesion run`)
         classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`)
         run: folder of a `lesion run`, in place of segmenter and classifier

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesioncore.errors import LesionError
 from lesioncore.files import sha256_file, sha256_json
 from lesioncore.images import split_reference
-from lesioncore.integrity import IMAGE_SUFFIXES
 from lesioncore.progress import track
 
 if TYPE_CHECKING:
@@ -60,10 +56,10 @@ def load_run_data(options: DataOptions, *, seed: int, policy: str, test_list: st
     """
     from lesioncore.diagnoses import labels
     from lesioncore.holdout import test_ids
-    from lesioncore.readers import default_policy, load_manifest
+    from lesioncore.readers import load_manifest, policy_of
 
     manifest = load_manifest(options, seed=seed)
-    chosen = default_policy(options.dataset) if policy == "auto" else policy
+    chosen = policy_of(options.dataset, policy)
     test = set(test_ids(manifest, options.dataset, test_list))
     return RunData(
         manifest=manifest,
@@ -108,40 +104,3 @@ def _digest(path: str) -> str:
 
 def _given(reference: Any) -> bool:
     return isinstance(reference, str) and bool(reference)
-
-
-def photo_paths(given: Iterable[Path]) -> list[Path]:
-    """Return the image files that `given` names: files as they are, folders by what they hold.
-
-    Raises
-    ------
-    LesionError
-        A path that does not exist, or no image at all.
-    """
-    found: list[Path] = []
-    given = list(given)
-    for path in given:
-        if path.is_dir():
-            inside = sorted(
-                item
-                for item in path.rglob("*")
-                if item.suffix.lower() in IMAGE_SUFFIXES
-                and item.is_file()
-                and not item.stem.endswith(MASK_SUFFIX)
-            )
-            if not inside:
-                raise LesionError(
-                    f"no image in {path}",
-                    wanted=f"files that end in {', '.join(sorted(IMAGE_SUFFIXES))}",
-                )
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise LesionError(
-                f"no such file or folder: {path}", wanted="photographs, or folders of them"
-            )
-    return list(dict.fromkeys(found))
-
-
-MASK_SUFFIX = "_segmentation"

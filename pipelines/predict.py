@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import read_table, write_table
+from lesioncore.photos import find_photos
 from lesioncore.progress import log, track
-from pipelines.datasets import photo_paths
 from pipelines.pipeline import NOTICE, LesionPipeline, PipelineResult, stage_folders
 
 if TYPE_CHECKING:
     from pipelines.config import PredictConfig
 
 COLUMNS = (
-    "image_id", "malignant", "mask_status", "mask_score", "focus", "missing", "model", "file",
-    "reason",
+    "image_id", "malignant", "mask_status", "focus", "model", "reason", "mask_score", "missing",
+    "image",
 )  # fmt: skip
 _METADATA = ("age", "sex", "site")
 
@@ -32,7 +32,7 @@ def predict(config: PredictConfig) -> int:
         Neither a run nor both stages were named, or a sex or site that nobody knows.
     """
     segmenter, classifier = _stages(config)
-    photos = photo_paths(config.photos)[: config.limit]
+    photos = find_photos(config.photos)[: config.limit]
     said = _metadata(config, photos)
     pipeline = LesionPipeline.load(
         segmenter, classifier, device=config.device, precision=config.precision
@@ -45,7 +45,7 @@ def predict(config: PredictConfig) -> int:
         except LesionError as error:
             log.warning("%s: %s", photo, error.found)
             rows.append({"image_id": names[photo], "mask_status": "unread", "focus": "none",
-                         "file": str(photo), "reason": error.found})  # fmt: skip
+                         "image": str(photo), "reason": error.found})  # fmt: skip
             continue
         print(result)
         rows.append(_row(result, photo, pipeline.classifier.name))
@@ -70,12 +70,12 @@ def _row(result: PipelineResult, photo: Path, model: str) -> dict[str, Any]:
         "image_id": result.image_id,
         "malignant": result.probability,
         "mask_status": result.status,
-        "mask_score": result.entry.score,
         "focus": result.focus,
-        "missing": " ".join(result.missing),
         "model": model,
-        "file": str(photo),
         "reason": result.reason,
+        "mask_score": result.entry.score,
+        "missing": " ".join(result.missing),
+        "image": str(photo),
     }
 
 

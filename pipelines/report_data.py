@@ -116,7 +116,7 @@ def _curves(stage: Path) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
     for path in sorted(stage.glob("member-*/metrics.csv")):
         table = read_table(path)
         names = [name for name in table.columns if name.startswith("val_") and "loss" not in name]
-        preferred = [name for name in names if name.removeprefix("val_") in _MONITORS]
+        preferred = [name for name in names if name.removeprefix("val_") in _DRAWN]
         if not names or "epoch" not in table:
             continue
         score = (preferred or names)[0]
@@ -129,8 +129,8 @@ def _curves(stage: Path) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
     name = score.removeprefix("val_")
     # A curve of one point shows nothing.
     drawn = any(len(epochs) > 1 for epochs, _ in members.values())
-    return (_MONITORS.get(name, name.replace("_", " ")), members) if drawn else None
+    return (_DRAWN.get(name, name.replace("_", " ")), members) if drawn else None
 
 
-# The scores that choose an epoch, in either stage, as people write them.
-_MONITORS = {"dice": "Dice", "auc": "AUC"}
+# The scores that are drawn, of either stage, as people write them.
+_DRAWN = {"dice": "Dice", "auc": "AUC"}

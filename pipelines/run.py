@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesioncore.cache.lock import FolderLock
@@ -117,8 +115,3 @@ def _yaml(config: RunConfig) -> str:
 
     plain = {k: v for k, v in plain_config(config).items() if k not in _MANNERS}
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-
-
-def with_root(config: RunConfig, root: Path) -> RunConfig:
-    """Return the config with another root folder."""
-    return dataclasses.replace(config, root=root)

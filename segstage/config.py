@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lesioncore.config import ComputeOptions, DataOptions, FitOptions, Subset
+from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,6 @@ class TrainConfig(DataOptions, FitOptions):
         largest_component: keep only the largest part of a mask
         fill_holes: fill holes of a mask
         min_area: remove parts smaller than this fraction of the picture
-        near_duplicates: look for near duplicates too, so that they fall in one fold
-        max_failed: go on without unreadable images or masks, up to this many
     """
 
     out: Path
@@ -40,15 +38,13 @@ class TrainConfig(DataOptions, FitOptions):
     epochs: int = 6
     batch_size: int = 16
     lr: float = 1e-3
-    augment: Literal["none", "light", "medium", "isic2020"] = "medium"
+    augment: Augment = "medium"
     dice_weight: float = 0.5
     encoder_lr_factor: float = 0.3
     threshold: float = 0.5
     largest_component: bool = True
     fill_holes: bool = True
     min_area: float = 0.0
-    near_duplicates: bool = True
-    max_failed: int = 0
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size % 32:
@@ -102,7 +98,7 @@ class PredictConfig(ComputeOptions, PostOptions):
     """Segment photographs into PNG masks.
 
     Args:
-        photos: image files, or folders of them
+        photos: image files, or folders of them (with their subfolders)
         weights: run folder of `segstage train`, a weights folder, or a shipped name
         out: folder for <image_id>_segmentation.png (original size, 0/255) and masks.csv
         batch_size: images a step

@@ -149,7 +149,7 @@ class ImageStream(Dataset[ImageBatchItem]):
 def stretch(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return an (H, W, 3) uint8 image at size x size: area average down, linear up.
 
-    The same as `lesioncore.transforms.segmentation_eval`, which training uses.
+    The same as `lesioncore.transforms.stretch_only`, which training uses.
     """
     height, width = image.shape[:2]
     if (height, width) == (size, size):

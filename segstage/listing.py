@@ -30,7 +30,7 @@ def list_models(config: ModelsConfig) -> int:
 def _encoders(text: str) -> list[str]:
     import timm
 
-    from segstage.models.unet import encoder_names
+    from segstage.models._encoders import encoder_names
 
     own = [name for name in encoder_names() if text in name]
     return own + [f"tu-{name}" for name in timm.list_models() if text in name]

@@ -12,9 +12,8 @@ from lesioncore.commands import log_counts
 from lesioncore.errors import LesionError
 from lesioncore.files import write_table
 from lesioncore.images import write_mask
-from lesioncore.integrity import IMAGE_SUFFIXES
+from lesioncore.photos import MASK_SUFFIX, find_photos
 from lesioncore.progress import log
-from lesioncore.readers.layout import is_mask_stem
 from segstage.caching import load_segmenter
 from segstage.config import PredictConfig
 from segstage.scoring import stream_masks
@@ -22,7 +21,6 @@ from segstage.scoring import stream_masks
 if TYPE_CHECKING:
     import pandas as pd
 
-MASK_SUFFIX = "_segmentation"
 TABLE = "masks.csv"
 
 
@@ -39,6 +37,7 @@ def predict(config: PredictConfig) -> int:
     """
     segmenter = load_segmenter(config)
     photos = find_photos(config.photos)[: config.limit]
+    _refuse_twins(photos)
     manifest = _manifest(photos)
     rows, counts = [], Counter[str]()
     for row, entry in stream_masks(
@@ -67,35 +66,8 @@ def predict(config: PredictConfig) -> int:
     return 0
 
 
-def find_photos(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files among `paths` and in the folders among them, sorted a folder.
-
-    Masks (``*_segmentation.png``) in the folders are left out.
-
-    Raises
-    ------
-    LesionError
-        A path that does not exist, no image, or two images of the same name.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(
-                item
-                for item in path.iterdir()
-                if item.suffix.lower() in IMAGE_SUFFIXES and not is_mask_stem(item.stem)
-            )
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise LesionError(f"no such photograph or folder: {path}")
-    if not found:
-        raise LesionError(
-            f"no photograph in {', '.join(map(str, paths))}",
-            wanted=f"files that end in {', '.join(sorted(IMAGE_SUFFIXES))}",
-        )
-    unique = list(dict.fromkeys(found))
-    names = Counter(path.stem for path in unique)
+def _refuse_twins(photos: Sequence[Path]) -> None:
+    names = Counter(path.stem for path in photos)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise LesionError(
@@ -103,7 +75,6 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
             wanted="one name a photograph, since masks are named after them",
             mend="segment the folders one by one, with an --out each",
         )
-    return unique
 
 
 def _manifest(photos: Sequence[Path]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lesioncore.cache import MaskEntry
-from lesioncore.devices import choose_device, choose_precision
+from lesioncore.devices import arithmetic, choose_device, choose_precision
 from lesioncore.errors import LesionError
 from lesioncore.files import PathLike
 from lesioncore.runs import Run
@@ -27,7 +26,7 @@ from segstage.postprocess import (
 from segstage.provenance import Provenance, read_provenance
 from weights.card import WeightCard
 from weights.resolve import resolve
-from weights.store import load_weights
+from weights.store import fill_network, load_weights
 
 #: Part of every fingerprint: raise it when the same weights would give other probabilities.
 INFERENCE_VERSION = 1
@@ -208,7 +207,7 @@ class LesionSegmenter:
         chosen = range(len(self.members)) if members is None else members
         batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
         total = torch.zeros(batch.shape[:3], device=self.device)
-        with self._autocast():
+        with arithmetic(self.precision, self.device):
             for number in chosen:
                 member = self.members[number]
                 total += member(member.prepare(batch)).float().sigmoid()[:, 0]
@@ -239,12 +238,6 @@ class LesionSegmenter:
             in_sample=in_sample,
         )
 
-    def _autocast(self) -> Any:
-        if self.precision == "fp32":
-            return nullcontext()
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)
-
 
 def _member_folders(home: Path) -> list[Path]:
     """Return the folders of the members of a run, or `home` itself when it is one weight."""
@@ -258,11 +251,5 @@ def _load_member(folder: Path) -> tuple[Segmenter, WeightCard]:
     state, card = load_weights(folder, kind=KIND)
     options = dict(card.architecture)
     member = create_segmenter(options.pop("name"), **options, encoder_weights="none")
-    try:
-        member.load_state_dict(state)
-    except RuntimeError as error:
-        raise LesionError(
-            f"wrong weights: {folder} does not fit its card: {str(error).splitlines()[0]}",
-            wanted="tensors of the architecture in card.json",
-        ) from error
+    fill_network(member, state, folder)
     return member, card

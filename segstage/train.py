@@ -20,7 +20,7 @@ from lesioncore.runs import OUT_OF_FOLD, VALIDATION, Run
 from lesioncore.splits import check_split, member_ids, read_split, write_split
 from lesioncore.training import fit, forget_checkpoints
 from lesioncore.training_split import training_split
-from lesioncore.transforms import segmentation_eval, segmentation_train
+from lesioncore.transforms import segmentation_train, stretch_only
 from segstage.config import TrainConfig
 from segstage.dataset import SegmentationDataset, with_masks
 from segstage.models._registry import Segmenter, create_segmenter
@@ -193,7 +193,7 @@ def _loaders(
     learn = SegmentationDataset(
         train_rows, segmentation_train(config.size, config.augment, seed=seed)
     )
-    check = SegmentationDataset(val_rows, segmentation_eval(config.size))
+    check = SegmentationDataset(val_rows, stretch_only(config.size))
     batch = min(config.batch_size, len(learn))
     return (
         make_loader(

@@ -17,7 +17,7 @@ from lesioncore.files import (
 from weights.card import WeightCard
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FILE = "weights.safetensors"
 CARD = "card.json"
@@ -109,6 +109,23 @@ def load_weights(
     except (SafetensorError, OSError) as error:
         raise LesionError(
             f"wrong weights: cannot read {file}: {error}", wanted="a safetensors file"
+        ) from error
+
+
+def fill_network(network: nn.Module, state: dict[str, Tensor], path: PathLike) -> None:
+    """Load the tensors of the weight in `path` into the network that its card describes.
+
+    Raises
+    ------
+    LesionError
+        They do not fit.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise LesionError(
+            f"wrong weights: {path} does not fit its card: {str(error).splitlines()[0]}",
+            wanted="the weights and card of one training",
         ) from error
 
 

@@ -235,10 +235,6 @@ class ShardFile:
         """Yield every row without its payload."""
         return (self.row_at(row) for row in range(self.count))
 
-    def data_size(self) -> int:
-        """Return the bytes of all payloads."""
-        return self._data[3]
-
     def _value(self, name: str, row: int) -> Any:
         if not 0 <= row < self.count:
             raise IndexError(row)

@@ -199,6 +199,16 @@ def default_policy(dataset: str) -> str:
     return reader_class(dataset).default_policy
 
 
+def policy_of(dataset: str, policy: str) -> str:
+    """Return the policy itself, or for "auto" the archive's own."""
+    return default_policy(dataset) if policy == "auto" else policy
+
+
+def has_own_parts(dataset: str) -> bool:
+    """Whether the archive comes with a test set of its own (its reader takes `split`)."""
+    return "split" in inspect.signature(reader_class(dataset)).parameters
+
+
 def test_list(dataset: str) -> str | None:
     """Return the name of the committed list of test ids of `dataset`, or None."""
     return reader_class(dataset).test_list

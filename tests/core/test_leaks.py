@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from lesioncore.leaks import is_leaking, model_columns, split_leaking
+from lesioncore.leaks import is_leaking, model_columns
 from lesioncore.readers import create_reader
 from lesioncore.records import check_manifest
 
@@ -62,13 +62,6 @@ def test_model_columns_are_numeric_and_neither_core_nor_leaking():
     assert model_columns(frame()) == ["tbp_lv_A", "tbp_lv_symm_2axis_angle"]
 
 
-def test_leaks_can_be_split_off_and_core_columns_stay():
-    inputs, leaks = split_leaking(frame())
-    assert list(leaks.columns) == ["mel_thick_mm", "tbp_lv_dnn_lesion_confidence", "iddx_1"]
-    assert {"target", "diagnosis", "age", "tbp_lv_location"} <= set(inputs.columns)
-
-
-@pytest.mark.real_data
 def test_training_and_test_tables_of_isic_2024_give_the_same_model_columns(real_data):
     root = real_data / "isic2024_slice3d_sample"
     train = create_reader("isic2024", root, split="train", require_images=False).read()

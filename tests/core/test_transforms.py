@@ -14,11 +14,10 @@ from lesioncore import transforms
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.transforms import (
     POLICIES,
-    classification_eval,
     classification_train,
     normalise,
-    segmentation_eval,
     segmentation_train,
+    stretch_only,
 )
 
 
@@ -32,7 +31,7 @@ def _disc(height: int = 150, width: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chains() -> list:
-    chains = [segmentation_eval(96), classification_eval(96)]
+    chains = [stretch_only(96)]
     for policy in POLICIES:
         for order in ("early", "late"):
             chains.append(segmentation_train(96, policy, resize=order, seed=1))
@@ -43,7 +42,7 @@ def _chains() -> list:
 def test_constructors_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(_chains()) == 18
+        assert len(_chains()) == 17
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "float32"])
@@ -191,10 +190,10 @@ def test_a_seed_given_in_the_worker_is_kept():
 def test_eval_is_deterministic_and_matches_opencv():
     image, _ = _disc(300, 400)
     expected = cv2.resize(image, (96, 96), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(segmentation_eval(96)(image)[0], expected)
+    assert np.array_equal(stretch_only(96)(image)[0], expected)
     small = image[:60, :60]
     expected = cv2.resize(small, (96, 96), interpolation=cv2.INTER_LINEAR)
-    assert np.array_equal(classification_eval(96)(small)[0], expected)
+    assert np.array_equal(stretch_only(96)(small)[0], expected)
 
 
 def test_normalise_is_channels_first_and_exact():
@@ -212,6 +211,6 @@ def test_wrong_calls_say_what_was_wanted():
     with pytest.raises(UsageError, match="light"):
         segmentation_train(64, "lihgt")
     with pytest.raises(LesionError, match="size of its image"):
-        segmentation_eval(64)(image, mask[:10])
+        stretch_only(64)(image, mask[:10])
     with pytest.raises(LesionError, match="uint8"):
-        segmentation_eval(64)(image.astype(np.float32))
+        stretch_only(64)(image.astype(np.float32))

@@ -144,8 +144,8 @@ def test_a_broken_photograph_is_named_and_the_rest_goes_on(tiny_run, photo, tmp_
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["/nowhere.jpg"], 1, "no such file or folder: /nowhere.jpg"),
-        (["empty"], 1, "no image in empty"),
+        (["/nowhere.jpg"], 1, "no such photograph or folder: /nowhere.jpg"),
+        (["empty"], 1, "no photograph in empty"),
         (["spot.png", "--sex=femal"], 2, "unknown sex 'femal'"),
         (["spot.png", "--site=elbo"], 2, "unknown site 'elbo'"),
         (["spot.png", "--age=-3"], 2, "age is -3"),

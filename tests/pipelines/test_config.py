@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clsstage.commands import COMMANDS as CLSSTAGE
 from clsstage.config import TrainConfig as ClassifierTraining
 from lesioncore.errors import UsageError
 from lesioncore.flags import parse_config, preset_names
@@ -15,6 +16,7 @@ from pipelines.config import RunConfig
 from pipelines.demo import demo_run
 from pipelines.run import check_options
 from pipelines.run_steps import RunPaths, stage_configs
+from segstage.commands import COMMANDS as SEGSTAGE
 from segstage.config import TrainConfig as SegmenterTraining
 
 GIVEN = ["--dataset=ham10000", "--root=data", "--out=runs/x"]
@@ -79,6 +81,17 @@ def test_the_presets_are_as_the_issue_says() -> None:
     assert (cpu.segmentation.folds, cpu.classification.folds) == (2, 1)
     assert cpu.segmentation.size == 160
     assert cpu.segmentation.encoder == "tu-tf_efficientnet_lite0"
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_a_preset_of_the_run_is_that_of_both_stages(name: str) -> None:
+    config = parse(f"--preset={name}")
+    made = stage_configs(config, RunPaths(config.out))
+    sections = (config.segmentation, config.classification)
+    for ours, section, program in zip(made, sections, (SEGSTAGE, CLSSTAGE), strict=True):
+        theirs = parse_config("train", program["train"], [f"--preset={name}", *GIVEN])
+        for item in dataclasses.fields(section):
+            assert getattr(ours, item.name) == getattr(theirs, item.name), item.name
 
 
 def test_the_demo_is_a_run_of_phantoms_in_its_own_folder() -> None:

@@ -1,4 +1,4 @@
-"""Data are the same when their content is, and photographs are found where they lie."""
+"""Data are the same when their content is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from lesioncore.config import DataOptions
-from lesioncore.errors import LesionError
 from lesioncore.readers import load_manifest
-from pipelines.datasets import data_fingerprint, photo_paths
+from pipelines.datasets import data_fingerprint
 from pipelines.steps import differences
 
 
@@ -47,17 +46,3 @@ def test_a_changed_record_is_noticed(phantoms: Path, moved: Path) -> None:
     text = table.read_text()
     table.write_text(text.replace("female", "male", 1))
     assert changed(fingerprint(phantoms), fingerprint(moved)) == ["records_sha256"]
-
-
-def test_folders_give_their_images_and_no_masks(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "a_segmentation.png", "notes.txt", "deep/c.jpeg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = photo_paths([tmp_path, tmp_path / "a.png"])
-    assert [path.name for path in found] == ["a.png", "b.JPG", "c.jpeg"]
-
-
-@pytest.mark.parametrize(("name", "words"), [("none", "no such file or folder"), ("", "no image")])
-def test_nothing_to_look_at_is_said(tmp_path: Path, name: str, words: str) -> None:
-    with pytest.raises(LesionError, match=words):
-        photo_paths([tmp_path / name])

@@ -1,0 +1,49 @@
+"""Photographs that a person names on the command line: files, and folders of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lesioncore.errors import LesionError
+from lesioncore.integrity import IMAGE_SUFFIXES
+from lesioncore.readers.layout import is_mask_stem
+
+#: What the name of a mask file has after the image id.
+MASK_SUFFIX = "_segmentation"
+
+
+def find_photos(given: Iterable[Path]) -> list[Path]:
+    """Return the image files that `given` names, each once.
+
+    Files are taken as they are; folders are looked through with their subfolders, in the order of
+    their paths, and masks (``*_segmentation.png`` and the like) in them are left out.
+
+    Raises
+    ------
+    LesionError
+        A path that does not exist, or no photograph in a folder.
+    """
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(
+                item
+                for item in path.rglob("*")
+                if item.suffix.lower() in IMAGE_SUFFIXES
+                and item.is_file()
+                and not is_mask_stem(item.stem)
+            )
+            if not inside:
+                raise LesionError(
+                    f"no photograph in {path}",
+                    wanted=f"files that end in {', '.join(sorted(IMAGE_SUFFIXES))}",
+                )
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise LesionError(
+                f"no such photograph or folder: {path}", wanted="image files, or folders of them"
+            )
+    return list(dict.fromkeys(found))
