@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from lesioncore.files import read_json, sha256_file
+from lesioncore.files import read_json, sha256_file, sha256_json
 
 
 def run_is_complete(folder: Path) -> bool:
@@ -13,12 +14,33 @@ def run_is_complete(folder: Path) -> bool:
     return path.is_file() and bool(read_json(path).get("complete"))
 
 
-def weights_of(folder: Path) -> list[str] | None:
-    """Return the SHA-256 of each member's weights, None while the training is not finished."""
+def members_of(folder: Path) -> list[str] | None:
+    """Return what identifies each member, None while the training is not finished.
+
+    That is a hash of its weights and of how they are used: the same weights with another threshold
+    draw other masks.
+    """
     if not run_is_complete(folder):
         return None
-    cards = sorted(folder.glob("member-*/card.json"), key=lambda p: int(p.parent.name[7:]))
-    return [str(read_json(card)["sha256"]) for card in cards]
+    used = ("sha256", "architecture", "preprocessing", "postprocessing")
+    return [sha256_json({key: card.get(key) for key in used}) for card in _cards(folder)]
+
+
+def made_the_masks(folder: Path, cache: Path) -> bool:
+    """Return whether the finished stage 1 in `folder` is the segmenter of a mask cache."""
+    from lesioncore.cache import MaskCache
+
+    if not run_is_complete(folder):
+        return False
+    made_by, cards = MaskCache(cache).fingerprint, _cards(folder)
+    return made_by.get("segmenter", {}).get("weights_sha256") == [
+        card["sha256"] for card in cards
+    ] and all(made_by.get(key) == cards[0][key] for key in ("preprocessing", "postprocessing"))
+
+
+def _cards(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted(folder.glob("member-*/card.json"), key=lambda p: int(p.parent.name[7:]))
+    return [read_json(path) for path in paths]
 
 
 def cache_is_complete(folder: Path) -> bool:

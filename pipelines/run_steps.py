@@ -16,9 +16,10 @@ from pipelines.results import (
     cache_is_complete,
     digest_of,
     discard_masks,
+    made_the_masks,
     masks_of,
+    members_of,
     run_is_complete,
-    weights_of,
 )
 from pipelines.steps import Step
 
@@ -125,7 +126,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
         ),
         Step(
             "cache", "segment every image, out-of-fold", paths.cache,
-            inputs=lambda: {"data": data.fingerprint, "segmenter": weights_of(paths.segmentation)},
+            inputs=lambda: {"data": data.fingerprint, "segmenter": members_of(paths.segmentation)},
             run=lambda: _fill_cache(config, paths),
             done=lambda: cache_is_complete(paths.cache),
             after=("segment",),
@@ -146,7 +147,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             "predict", f"give the {subset} images a probability", paths.predictions,
             inputs=lambda: {
                 "data": data.fingerprint, "subset": subset, "masks": masks_of(paths.cache),
-                "classifier": weights_of(paths.classification),
+                "classifier": members_of(paths.classification),
             },
             run=lambda: _predict(config, paths, subset),
             after=("cache", "classify"),
@@ -182,12 +183,9 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
 
 def _clear_cache(paths: RunPaths, forced: bool) -> None:
     """Discard the masks of another segmenter; those of this one are gone on with."""
-    from lesioncore.cache import MaskCache
-
     if not (paths.cache / "index.json").is_file():
         return
-    made_by = MaskCache(paths.cache).fingerprint.get("segmenter", {}).get("weights_sha256")
-    if forced or made_by != weights_of(paths.segmentation):
+    if forced or not made_the_masks(paths.segmentation, paths.cache):
         discard_masks(paths.cache)
 
 
