@@ -72,6 +72,7 @@ class TrainConfig(DataOptions, FitOptions):
     def __post_init__(self) -> None:
         from clsstage.focus_names import parse_focus
 
+        super().__post_init__()
         parse_focus(self.focus)
         # One spelling of each choice, so that a run that goes on compares as the same.
         object.__setattr__(self, "metadata", _names(self.metadata))

@@ -220,7 +220,7 @@ def column_names(frame: pd.DataFrame, columns: Sequence[str] | str | None) -> li
         if name not in frame:
             raise LesionError(
                 f"no metadata column {name!r}",
-                wanted=f"some of: {', '.join(map(str, frame.columns))}",
+                wanted=f"some of: {', '.join(column_names(frame, 'auto'))}",
                 mend="--metadata auto, or none",
             )
         if not frame[name].notna().any():

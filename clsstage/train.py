@@ -13,6 +13,7 @@ from clsstage.masks import check_snapshot, check_training_masks, open_masks, sna
 from clsstage.member_training import MemberTraining, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.summary import summary
+from lesioncore.devices import choose_device
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
 from lesioncore.inspection import inspect_images
@@ -47,6 +48,7 @@ def train(config: TrainConfig) -> None:
             wanted="a mask cache of these images",
             mend="segstage cache ... --out cache/ and then --masks cache/, or --focus full",
         )
+    choose_device(config.device)
     # A run that is there is checked first; a new one is made only once all else is right, so that
     # a mended command does not meet the folder of the refused one.
     run = _open(config) if (config.out / "run.json").is_file() else None

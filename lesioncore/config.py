@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lesioncore.errors import UsageError
+
 #: Images of an archive; see `lesioncore.subsets`.
 Subset = Literal["test", "validation", "train", "all"]
 #: Strength of the augmentation; see `lesioncore.transforms`.
@@ -81,3 +83,19 @@ class FitOptions(ComputeOptions):
     select: Literal["auto", "best", "last"] = "auto"
     near_duplicates: bool = True
     max_failed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "folds"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}", wanted="1 or more"
+                )
+        if not 0 < self.lr <= 1:
+            raise UsageError(f"--lr is {self.lr}", wanted="more than 0 and at most 1")
+        if not 0 < self.val_fraction < 1:
+            raise UsageError(f"--val-fraction is {self.val_fraction}", wanted="between 0 and 1")
+        for name in ("warmup_epochs", "weight_decay", "max_failed"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}", wanted="0 or more"
+                )

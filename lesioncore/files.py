@@ -58,6 +58,12 @@ def writing_to(path: PathLike) -> Iterator[None]:
                 wanted="room for the file; everything finished before it is kept",
                 mend="free space or choose another --out, then give the same command again",
             ) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
+            raise LesionError(
+                f"cannot write {path}: {error.strerror} ({error.filename2 or error.filename})",
+                wanted="a place where no other file or folder is in the way",
+                mend="choose another --out",
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise LesionError(
                 f"cannot write {path}: {error.strerror}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lesioncore.errors import LesionError, UsageError, unknown_name
+from lesioncore.mistakes import readable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,9 @@ def parse_config(prog: str, command: Command, arguments: Sequence[str]) -> Any:
             return None
         raise
     except _ParseError as error:
-        raise UsageError(_readable(str(error)), mend=f"see `{prog} --help`") from None
+        alone = command.positional[0] if command.positional else None
+        said = readable(str(error), _all_fields(command.config), alone)
+        raise UsageError(said, mend=f"see `{prog} --help`") from None
     values = parser.instantiate(parsed)
     fields = {field.name for field in dataclasses.fields(command.config)}
     kept = {name: getattr(values, name) for name in fields if hasattr(values, name)}
@@ -135,9 +138,23 @@ def normal_flags(config: type, arguments: Sequence[str]) -> list[str]:
                 plain.append(f"--{name}={'null' if text == 'none' else text}")
             else:
                 lists.setdefault(name, []).append(text)
+        elif kinds.get(name) == "mapping":
+            plain.append(f"--{name}={_all_text(value if equals else next(words, ''))}")
         else:
             plain.append(f"--{name}{equals}{value}")
     return plain + [f"--{name}={json.dumps(values)}" for name, values in lists.items()]
+
+
+def _all_fields(config: type, prefix: str = "") -> list[str]:
+    hints = typing.get_type_hints(config)
+    names: list[str] = []
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            names += _all_fields(hint, f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name)
+    return names
 
 
 def _field_kinds(config: type, prefix: str = "") -> dict[str, str]:
@@ -151,6 +168,8 @@ def _field_kinds(config: type, prefix: str = "") -> dict[str, str]:
             kinds[prefix + field.name] = "bool"
         elif any(typing.get_origin(part) is list for part in (hint, *typing.get_args(hint))):
             kinds[prefix + field.name] = "list"
+        elif any(typing.get_origin(part) is dict for part in (hint, *typing.get_args(hint))):
+            kinds[prefix + field.name] = "mapping"
     return kinds
 
 
@@ -203,12 +222,12 @@ def _preset_folder(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _readable(message: str) -> str:
-    """Keep what jsonargparse says of the mistake, without its internal wording."""
-    text = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
-    required = re.fullmatch(r"the following arguments are required: (.*)", text)
-    if required:
-        names = required[1].split(", ")
-        return "missing: " + ", ".join(f"--{name.replace('_', '-')}" for name in names)
-    return text.replace("Parser key ", "").replace("Validation failed: ", "")
+def _all_text(mapping: str) -> str:
+    """Return a YAML mapping with every value as text: a column named `no` is not false."""
+    import yaml
+
+    try:
+        read = yaml.load(mapping, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return mapping
+    return json.dumps(read, ensure_ascii=False) if isinstance(read, dict) else mapping

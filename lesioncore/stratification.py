@@ -52,7 +52,7 @@ def deal(
             f"{len(names)} groups (patients, lesions) are left to train and validate on, "
             f"for {parts} parts",
             wanted=f"at least {parts} groups outside the test list",
-            mend="use more images, fewer --folds, or --test_list none",
+            mend="use more images, fewer --folds, or --test-list none",
         )
     table = np.zeros((len(names), len(known) + 1))  # the last column is "unknown"
     np.add.at(table, (code, np.where(classes < 0, len(known), classes)), 1)

@@ -47,10 +47,9 @@ class TrainConfig(DataOptions, FitOptions):
     min_area: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size < 32 or self.size % 32:
             raise ValueError(f"size is {self.size}: wanted a multiple of 32, such as 160 or 192")
-        if self.epochs < 1 or self.batch_size < 1 or self.folds < 1:
-            raise ValueError("epochs, batch_size and folds must be 1 or more")
         check_post(self.threshold, self.min_area)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lesioncore.devices import choose_workers
+from lesioncore.devices import choose_device, choose_workers
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, write_json, write_table, write_text
 from lesioncore.inspection import Inspected, inspect_images
@@ -55,6 +55,7 @@ def train(config: TrainConfig) -> int:
     home = Path(config.out)
     if not (home / "run.json").is_file():
         # Before a folder is made: a mistake should not leave a run that has to be removed.
+        choose_device(config.device)
         new_segmenter(config)
         seen = _inspected(load_manifest(config, seed=config.seed), config)
         split = training_split(seen, config.dataset, config)

@@ -7,6 +7,7 @@ train and look fine, only worse.
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling and safetensors errors have no common base
+        pickled = isinstance(error, pickle.UnpicklingError)
         raise LesionError(
-            f"cannot read weights from {path}: {str(error).splitlines()[0]}",
+            # Torch's own words advise to unpickle the file all the same.
+            f"cannot read weights from {path}: "
+            + ("it holds more than tensors" if pickled else str(error).splitlines()[0]),
             wanted="a .safetensors file, or a torch file that holds tensors only",
         ) from error
     for key in ("state_dict", "model"):

@@ -103,7 +103,7 @@ def test_none_is_none(frame, columns):
         (["tbp_lv_dnn_lesion_confidence"], "gives the answer away"),
         (["mel_thick_mm"], "gives the answer away"),
         (["target"], "gives the answer away"),
-        (["weight"], "no metadata column 'weight'"),
+        (["weight"], "no metadata column 'weight'\n  wanted: some of: age, sex"),
         (["diameter_mm"], "is empty in all 4 training rows"),
     ],
 )

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from clsstage.members import read_member
 from clsstage.train import train
@@ -124,6 +125,14 @@ def test_every_kind_of_focus_trains(archive, masks, tmp_path, focus):
 def test_a_focus_without_masks_is_refused(archive, tmp_path):
     with pytest.raises(LesionError, match=r"(?s)needs masks.*segstage cache.*--focus full"):
         train(tiny(archive, tmp_path / "cls"))
+
+
+def test_a_device_that_is_not_there_leaves_no_run_behind(archive, tmp_path):
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    config = tiny(archive, tmp_path / "cls", focus="full", device=absent)
+    with pytest.raises(UsageError, match=f"no '{absent}' device"):
+        train(config)
+    assert not config.out.exists()
 
 
 def test_in_sample_masks_leave_no_run_behind(archive, manifest, tmp_path):

@@ -112,7 +112,7 @@ def test_flag_wins_over_yaml_and_keeps_its_siblings(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--out", "o", "--foo", "1"], "--foo"),
-        (["--out", "o", "--batch-size", "many"], "batch_size"),
+        (["--out", "o", "--batch-size", "many"], "--batch-size"),
         (["--out", "o", "--batch-size", "0"], "at least 1"),
         ([], "--out"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),

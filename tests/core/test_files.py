@@ -40,6 +40,15 @@ def test_disk_trouble_is_an_error_in_words(tmp_path: Path, code: int, said: str)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_where_a_folder_should_be_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
+        with pytest.raises(LesionError, match=r"cannot write .*(?s:.)*choose another --out"):
+            write_text(target, "x")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_json_round_trip_and_broken_file(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     write_json(file, {"path": Path("x"), "한글": 1})

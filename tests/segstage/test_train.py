@@ -23,6 +23,9 @@ from segstage.train import train
 from tests.segstage.conftest import flags, tiny
 from weights.store import load_weights, read_card
 
+#: A device that no machine has beside the one it has.
+ABSENT = "mps" if torch.cuda.is_available() else "cuda"
+
 
 def test_a_run_holds_what_the_design_says(run: TrainConfig, held: Path) -> None:
     files = {str(p.relative_to(run.out)) for p in run.out.rglob("*") if p.is_file()}
@@ -193,6 +196,7 @@ def test_too_few_groups(archive: Path, tmp_path: Path) -> None:
         (["--size", "100"], "multiple of 32"),
         (["--threshold", "1.5"], "threshold"),
         (["--dataset", "phantoms"], "unknown dataset"),
+        (["--device", ABSENT], f"no '{ABSENT}' device"),
     ],
 )
 def test_a_wrong_call_ends_with_code_2(
