@@ -149,7 +149,7 @@ def test_a_broken_photograph_is_named_and_the_rest_goes_on(tiny_run, photo, tmp_
         (["spot.png", "--sex=femal"], 2, "unknown sex 'femal'"),
         (["spot.png", "--site=elbo"], 2, "unknown site 'elbo'"),
         (["spot.png", "--age=-3"], 2, "age is -3"),
-        ([], 2, "photos"),
+        ([], 2, "missing: PHOTOS"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(
