@@ -132,7 +132,10 @@ def read_table(path: PathLike, **options: Any) -> pd.DataFrame:
             return pd.read_parquet(source, **options)
         return pd.read_csv(source, low_memory=False, **options)
     except Exception as error:  # parser errors of pandas and pyarrow have no common base
-        raise LesionError(f"cannot read the table {source}: {error}") from error
+        raise LesionError(
+            f"cannot read the table {source}: {error}",
+            wanted="a .parquet file, or a .csv in UTF-8 with commas and a line of column names",
+        ) from error
 
 
 def sha256_bytes(data: bytes) -> str:

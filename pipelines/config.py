@@ -218,6 +218,7 @@ class DoctorConfig:
         root: folder in which that archive lies
         columns: for `csv`: our column name to the file's, e.g. {image_id: id, target: label}
         n: for `phantom`: how many images it holds
+        split: which of the archive's own parts (train, validation, test), where it has several
         images: how many of its images to open (0 for all)
         out: folder whose disk is checked for room
         json: print the findings as JSON
@@ -227,6 +228,7 @@ class DoctorConfig:
     root: Path | None = None
     columns: dict[str, str] | None = None
     n: int = 400
+    split: Literal["auto", "train", "validation", "test"] = "auto"
     images: int = 200
     out: Path = Path("runs")
     json: bool = False

@@ -25,8 +25,9 @@ def data_findings(config: DoctorConfig) -> Iterator[Finding]:
 
     assert config.dataset is not None
     options = DataOptions(
-        dataset=config.dataset, root=config.root, columns=config.columns, n=config.n
-    )
+        dataset=config.dataset, root=config.root, columns=config.columns, n=config.n,
+        split=config.split,
+    )  # fmt: skip
     try:
         manifest = load_manifest(options)
         policy = default_policy(config.dataset)
@@ -56,14 +57,14 @@ def _files(manifest: pd.DataFrame, count: int) -> Iterator[Finding]:
                 read_mask(row["mask"], image.shape[:2])
         except LesionError as error:
             wrong.append(error.found)
-    opened = f"{len(rows):,} opened, with their masks"
+    masks = int(manifest["mask"].notna().sum())
+    opened = f"{len(rows):,} opened" + (", with their masks" if masks else "")
     if wrong:
         shown = "; ".join(wrong[:_NAMED])
         yield Finding(_SECTION, "files", "missing", f"{len(wrong)} of {opened}: {shown}",
                       "fetch these files again, or take them out")  # fmt: skip
     else:
         yield Finding(_SECTION, "files", "ok", opened)
-    masks = int(manifest["mask"].notna().sum())
     yield Finding(_SECTION, "true masks", "ok" if masks else "note", f"{masks:,} images",
                   "" if masks else "stage 1 cannot train here; take a segmenter from another "
                   "archive")  # fmt: skip

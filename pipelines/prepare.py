@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.config import DataOptions
 from lesioncore.errors import LesionError
 from lesioncore.files import write_json, write_text
 from lesioncore.progress import log, track
@@ -61,27 +63,24 @@ def prepare(config: PrepareConfig) -> int:
 
 def _read(config: PrepareConfig) -> pd.DataFrame:
     """Return all rows of the archive's table, those without an image included."""
-    import inspect
+    from lesioncore.readers import load_manifest
 
-    from lesioncore.readers import create_reader
-    from lesioncore.readers.base import limit_rows, reader_class
-
-    root = config.root
-    takes = inspect.signature(reader_class(config.dataset)).parameters
-    options: dict[str, Any] = {"require_images": False}
-    if config.columns is not None:
-        options["columns"] = config.columns
-    for name in ("n", "seed", "size", "prevalence"):
-        if name in takes:
-            options[name] = getattr(config, name)
-    if config.dataset == "phantom" and root is None:
+    options: DataOptions = config
+    if config.dataset == "phantom" and config.root is None:
         from lesioncore.phantoms import make_phantom_archive
 
-        root = config.out
-        log.info("drawing %d synthetic lesions into %s", config.n, root)
-        make_phantom_archive(root, config.n, config.seed, config.size, prevalence=config.prevalence)
-    reader = create_reader(config.dataset, root, **options)
-    return limit_rows(reader.read(), config.limit)
+        log.info("drawing %d synthetic lesions into %s", config.n, config.out)
+        make_phantom_archive(
+            config.out, config.n, config.seed, config.size, prevalence=config.prevalence
+        )
+        options = replace(config, root=config.out)
+    return load_manifest(
+        options,
+        seed=config.seed,
+        require_images=False,
+        size=config.size,
+        prevalence=config.prevalence,
+    )
 
 
 def summarise(manifest: pd.DataFrame, dataset: str) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _score_columns(
         return list(dict.fromkeys(config.score_column))
     known = SCORE_NAMES if label else (*SCORE_NAMES, "target")
     column = _first(predictions, [name for name in known if name != label])
-    _require(predictions, column, config.predictions, known, "--score-column")
+    _require(predictions, column, config.predictions, known, "--score-column", "column of scores")
     return [str(column)]
 
 
@@ -233,12 +233,14 @@ def _first(table: pd.DataFrame, names: Sequence[str]) -> str | None:
 
 
 def _require(
-    table: pd.DataFrame, column: str | None, path: Path, known: Sequence[str], flag: str
-) -> None:
+    table: pd.DataFrame, column: str | None, path: Path, known: Sequence[str], flag: str,
+    what: str = "column of labels",
+) -> None:  # fmt: skip
     if column is None or column not in table:
         raise LesionError(
-            f"{path} has no column {column or 'of that kind'} (it has: {_some(_own(table))})",
-            wanted=f"one of: {', '.join(known)}",
+            f"{path} has no {f'column {column}' if column else what} "
+            f"(it has: {_some(_own(table))})",
+            wanted=None if column else f"one of: {', '.join(known)}",
             mend=f"name it with {flag}",
         )
 

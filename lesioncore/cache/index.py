@@ -51,9 +51,13 @@ def read_index(folder: Path) -> dict[str, Any]:
             mend="make one with `segstage cache --out DIR`, or import masks with "
             "`segstage import-masks`",
         )
-    index = read_json(path)
+    anew = f"rm {path} {folder}/shard-*.h5, then the `segstage cache` command; edits are kept"
+    try:
+        index = read_json(path)
+    except LesionError as error:
+        raise LesionError(error.found, wanted="the index of a mask cache", mend=anew) from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise LesionError(f"{path} is not the index of a mask cache")
+        raise LesionError(f"{path} is not the index of a mask cache", mend=anew)
     if int(index.get("schema_version", 0)) > SCHEMA_VERSION:
         raise LesionError(
             f"the mask cache {folder} has schema version {index['schema_version']}",

@@ -69,7 +69,7 @@ def merge_caches(
         work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         work.mkdir()
         try:
-            shards = _copy_shards(keep, work, track)
+            shards = _copy_shards(keep, _listed(folders, indexes), work, track)
             _copy_edits(edits, work)
             counts: Counter[str] = Counter()
             for shard in shards:
@@ -228,8 +228,20 @@ def _raise_conflicts(conflicts: list[str]) -> None:
     )
 
 
+def _listed(folders: list[Path], indexes: list[dict[str, Any]]) -> dict[Path, str]:
+    """Return the SHA-256 with which each shard was written; one that a kill kept out has none."""
+    return {
+        folder / shard["name"]: shard["sha256"]
+        for folder, index in zip(folders, indexes, strict=True)
+        for shard in index["shards"]
+    }
+
+
 def _copy_shards(
-    keep: list[tuple[ShardFile, Rows]], work: Path, track: Track | None
+    keep: list[tuple[ShardFile, Rows]],
+    listed: dict[Path, str],
+    work: Path,
+    track: Track | None,
 ) -> list[dict[str, Any]]:
     rows_of = {file.path: rows for file, rows in keep if rows.size}
     files = {file.path: file for file, _ in keep}
@@ -237,9 +249,13 @@ def _copy_shards(
     for path in track(list(rows_of), "merge masks") if track else rows_of:
         suffix = path.name.split("-", 2)[2]
         target = work / f"shard-{len(shards):05d}-{suffix}"
+        written = sha256_file(path)
+        # Or a damaged mask would go on under a checksum that is made anew.
+        if listed.get(path, written) != written:
+            raise ShardFile.damaged(path, "it has other bytes than when it was written (SHA-256)")
         if rows_of[path].size == files[path].rows:
             shutil.copyfile(path, target)
-            shards.append(describe_shard(ShardFile(target), sha256_file(target)))
+            shards.append(describe_shard(ShardFile(target), written))
         else:
             sha256 = write_durably(target, select_rows(files[path], rows_of[path]))
             shards.append(describe_shard(ShardFile(target), sha256))

@@ -90,6 +90,7 @@ class MaskCacheWriter:
         self._pending_bytes = 0
         self._shards: list[dict[str, Any]] = []
         self._complete = False
+        _refuse_foreign(self.folder)
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / LOCK)
@@ -266,6 +267,20 @@ class MaskCacheWriter:
         # The journal holds what cannot be closed now (a full disk); the first error matters more.
         with contextlib.suppress(LesionError, OSError):
             self.close()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that is something else: masks among a run's files would be lost with it."""
+    if not folder.is_dir() or (folder / INDEX).is_file():
+        return
+    ours = re.compile(r"(shard|edits)-.*\.h5|journal\.bin|.*\.lock|\..*|measurements\.parquet")
+    foreign = sorted(path.name for path in folder.iterdir() if not ours.fullmatch(path.name))
+    if foreign:
+        raise LesionError(
+            f"{folder} is not empty and holds no mask cache (it has: {', '.join(foreign[:3])})",
+            wanted="a mask cache, or an empty or a new folder",
+            mend="choose another --out",
+        )
 
 
 def _check_encoding(found: str, wanted: str, folder: Path) -> None:

@@ -217,7 +217,9 @@ def test_list(dataset: str) -> str | None:
 test_list.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it by its name
 
 
-def load_manifest(options: DataOptions, *, seed: int = 0, split: str | None = None) -> pd.DataFrame:
+def load_manifest(
+    options: DataOptions, *, seed: int = 0, split: str | None = None, **further: Any
+) -> pd.DataFrame:
     """Return the manifest that the options of a command name.
 
     Parameters
@@ -229,6 +231,8 @@ def load_manifest(options: DataOptions, *, seed: int = 0, split: str | None = No
         For readers that make their images (`phantom`).
     split : str, optional
         `train`, `validation` or `test`, for archives that have them; None is `options.split`.
+    **further
+        Options of the reader, for those readers that have them.
 
     Raises
     ------
@@ -242,7 +246,7 @@ def load_manifest(options: DataOptions, *, seed: int = 0, split: str | None = No
     wanted = options.split if split is None else split
     if wanted != "auto":
         chosen["split"] = wanted
-    for name, value in (("n", options.n), ("seed", seed)):
+    for name, value in {"n": options.n, "seed": seed, **further}.items():
         if name in takes:
             chosen[name] = value
     manifest = create_reader(options.dataset, options.root, **chosen).read()

@@ -19,6 +19,7 @@ from lesioncore.cache import (
 )
 from lesioncore.cache.shards import ShardFile
 from lesioncore.errors import LesionError
+from lesioncore.files import read_json, sha256_file, write_json
 from tests.core.mask_samples import FINGERPRINT, assert_same, entry
 
 
@@ -249,12 +250,34 @@ def add_unknown(shard: Path) -> None:
         file.attrs["made_by"] = "someone else"
 
 
+def test_a_damaged_shard_is_not_merged(tmp_path):
+    # A mask that is damaged on disk would be listed as whole, under a checksum made anew.
+    good, bad = write(tmp_path / "good", range(3)), write(tmp_path / "bad", range(3, 6))
+    shard = next(bad.glob("shard-*.h5"))
+    flip(shard, payload_place(shard, 1) + 10)
+    with pytest.raises(LesionError, match=rf"{shard.name}: it has other bytes"):
+        merge_caches([good, bad], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_broken_index_says_how_to_make_it_anew(tmp_path):
+    folder = write(tmp_path / "cache", range(3))
+    (folder / "index.json").write_text("{")
+    for use in (MaskCache, verify_cache, lambda f: MaskCacheWriter(f, FINGERPRINT)):
+        with pytest.raises(LesionError, match=r"(?s)index\.json.*to mend: rm .*shard-"):
+            use(folder)
+
+
 def test_columns_that_we_do_not_know_come_along_when_rows_are_left_behind(tmp_path):
     a = write(tmp_path / "a", range(4))
     with MaskCacheWriter(a, FINGERPRINT) as writer:
         writer.add(entry(1, image_sha256="e" * 64))
         writer.complete()
     add_unknown(a / "shard-00000-0.h5")
+    # As a later version would have written it: the index knows its bytes.
+    index = read_json(a / "index.json")
+    index["shards"][0]["sha256"] = sha256_file(a / "shard-00000-0.h5")
+    write_json(a / "index.json", index)
     merged = merge_caches([a, write(tmp_path / "b", range(8, 10))], tmp_path / "all")
     assert len(merged) == 6
     with h5py.File(tmp_path / "all" / "shard-00000-0.h5") as file:

@@ -178,6 +178,13 @@ def test_the_mending_that_the_refusal_names_works_and_keeps_edits(tmp_path):
     assert len(cache) == 3
 
 
+def test_a_folder_that_is_something_else_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(LesionError, match=r"(?s)holds no mask cache .*run\.json.*--out"):
+        MaskCacheWriter(tmp_path, FINGERPRINT)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
 def test_bad_arguments_are_refused(tmp_path):
     for options in ({"encoding": "jpeg"}, {"writer": "a/b"}, {"writer": ""}, {"shard_size": 0}):
         with pytest.raises(LesionError):

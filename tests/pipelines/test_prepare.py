@@ -155,3 +155,17 @@ def test_real_ham10000(real_data, tmp_path):
     checks = json.loads((tmp_path / "checks.json").read_text())
     assert checks["images_missing"]["count"] == 0 and checks["masks"] == 300
     assert checks["files"]["sizes"] == {"200x150": 300}
+
+
+def test_an_official_part_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "isic2024"
+    for part, ids in (("train", ("a", "b")), ("test", ("c",))):
+        for name in ids:
+            _write(root / f"{part}-image" / "image" / f"{name}.jpg", 20, 20)
+        table = pd.DataFrame({"isic_id": ids, "patient_id": ids, "age_approx": 50.0})
+        if part == "train":
+            table["target"] = [0, 1]
+        table.to_csv(root / f"{part}-metadata.csv", index=False)
+    options = {"dataset": "isic2024", "root": root, "check": "none"}
+    assert prepare(PrepareConfig(**options, split="train", out=tmp_path / "out")) == 0
+    assert read_manifest(tmp_path / "out" / "manifest.parquet")["image_id"].tolist() == ["a", "b"]

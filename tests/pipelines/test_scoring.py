@@ -182,9 +182,9 @@ def test_wrong_tables_are_named(tmp_path, table):
         scores(tmp_path, table, score_column=["nonesuch"])
     with pytest.raises(LesionError, match="no column nonesuch"):
         scores(tmp_path, table, group_column="nonesuch")
-    with pytest.raises(LesionError, match="no column of that kind"):
+    with pytest.raises(LesionError, match="no column of scores"):
         scores(tmp_path, table[["image_id", "target"]])
-    with pytest.raises(LesionError, match="no column of that kind"):
+    with pytest.raises(LesionError, match="no column of labels"):
         scores(tmp_path, table[["image_id", "malignant"]])
     with pytest.raises(LesionError, match=r"1 rows have an id .* \(first: 0000\)"):
         scores(tmp_path, pd.concat([table, table.iloc[:1]]))
