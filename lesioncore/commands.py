@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import textwrap
 import traceback
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from lesioncore.errors import LesionError, unknown_name
 from lesioncore.flags import Command, parse_config
+from lesioncore.interrupts import Interrupts
 from lesioncore.progress import log, set_up_logging
 
 __all__ = ["Command", "CommandTree", "log_counts", "run_commands"]
@@ -91,14 +91,9 @@ def _run(prog: str, description: str, commands: CommandTree, arguments: list[str
     if config is None:
         return 0
     module, _, function = node.run.partition(":")
-    # A scheduler's SIGTERM ends a run the way Ctrl-C does: resumable, with one line.
-    signal.signal(signal.SIGTERM, _interrupt)
-    code = getattr(importlib.import_module(module), function)(config)
+    with Interrupts():
+        code = getattr(importlib.import_module(module), function)(config)
     return int(code or 0)
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _overview(prog: str, description: str, commands: CommandTree) -> str:
