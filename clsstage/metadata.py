@@ -146,6 +146,10 @@ class MetadataEncoder:
         code = [x for field in self.fields for x in field.encode(row.get(field.name))]
         return np.asarray(code, np.float32)
 
+    def is_number(self, name: str) -> bool:
+        """Whether an input is made of the numbers of that column."""
+        return any(isinstance(f, NumberField) and f.name == name for f in self.fields)
+
     def missing(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the names of the inputs that this row lacks."""
         return tuple(f.name for f in self.fields if f.encode(row.get(f.name))[-1] == 1.0)

@@ -156,6 +156,7 @@ class LesionClassifier:
             )
         row: dict[str, Any] = {"age": age, "sex": None, "site": None, **measurements}
         row |= {"sex": harmonise_sex(sex), "site": harmonise_site(site)}
+        self._check_numbers(row)
         view = self.members[0].view
         status, reason = "none", "no mask was given"
         if mask is not None:
@@ -176,6 +177,20 @@ class LesionClassifier:
             reason=reason if used is None and view.names.needs_mask else "",
             missing=tuple(n for n in self.metadata_columns if _is_missing(row.get(n))),
         )
+
+    def _check_numbers(self, row: dict[str, Any]) -> None:
+        """Refuse what would silently count as missing, or as an age that nobody has."""
+        for name in self.metadata_columns:
+            value: Any = row.get(name)
+            numeric = any(m.encoder.is_number(name) for m in self.members)
+            if not numeric or _is_missing(value):
+                continue
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                raise LesionError(f"{name} is {value!r}", wanted="a number") from None
+            if name == "age" and not 0 <= number <= 130:
+                raise LesionError(f"age is {number:g}", wanted="years, 0 to 130")
 
     def predict_table(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lesioncore.errors import LesionError
@@ -47,3 +48,28 @@ def find_photos(given: Iterable[Path]) -> list[Path]:
                 f"no such photograph or folder: {path}", wanted="image files, or folders of them"
             )
     return list(dict.fromkeys(found))
+
+
+def photo_names(photos: Sequence[Path]) -> dict[Path, str]:
+    """Return an id for each photograph, no two the same.
+
+    The name without its suffix; where several photographs share it, the whole name with as many
+    folders before it as tell them apart (``left_1.jpg``, ``right_1.jpg``).
+    """
+    names: dict[Path, str] = {}
+    depth = 0
+    rest = list(photos)
+    while rest:
+        named = {path: _name(path, depth) for path in rest}
+        counts = Counter([*named.values(), *names.values()])
+        whole = depth > max(len(path.parts) for path in rest)
+        names |= {path: name for path, name in named.items() if counts[name] == 1 or whole}
+        rest = [path for path in rest if path not in names]
+        depth += 1
+    return {path: names[path] for path in photos}
+
+
+def _name(path: Path, depth: int) -> str:
+    return (
+        path.stem if depth == 0 else "_".join(part for part in path.parts[-depth:] if part != "/")
+    )

@@ -74,7 +74,7 @@ def fit(
         _checkpoint(checkpoints, "last"),
     ]
     if is_terminal():
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        callbacks.append(EpochBar())
     last = checkpoints / "last.ckpt"
     resume = last if last.is_file() else None
     if resume:
@@ -192,6 +192,24 @@ class EpochSeeds(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed the main process for this epoch."""
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch) + 1)
+
+
+class EpochBar(RichProgressBar):
+    """Counts epochs from 1, as ``metrics.csv`` and the lines of the log do."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}".ljust(10)
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return what stands behind the bar, without the number of Lightning's log folder."""
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        return shown
 
 
 class EpochTable(Callback):

@@ -64,14 +64,14 @@ def contact_sheet(
     columns : int
         Tiles a row.
     size : int
-        Side of a tile in pixels; the type grows with it.
+        Side of a tile in pixels; the type grows with it up to 20 pixels.
     legend : (bool, bool)
         Whether truth and prediction are explained.
     """
     from PIL import Image, ImageDraw
 
     columns = max(1, min(columns, len(tiles) or 1))
-    text = max(12, round(size * 0.062))
+    text = min(max(12, round(size * 0.062)), 20)
     gap = max(10, size // 16)
     caption = round(text * 2.9)
     width = columns * size + (columns + 1) * gap

@@ -138,7 +138,7 @@ def scores_of(images: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]
 
 
 def _heading(scores: dict[str, Any]) -> str:
-    subset = "test list" if scores["subset"] == "test" else str(scores["subset"])
+    subset = "test list" if scores["subset"] == "test" else f"{scores['subset']} images"
     return (
         f"Scores on the {subset} (research use, not a diagnosis): "
         f"{scores['n_masks']:,} true masks; "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import read_table, write_table
-from lesioncore.photos import find_photos
+from lesioncore.photos import find_photos, photo_names
 from lesioncore.progress import log, track
 from pipelines.pipeline import NOTICE, LesionPipeline, PipelineResult, stage_folders
 
@@ -33,11 +33,11 @@ def predict(config: PredictConfig) -> int:
     """
     segmenter, classifier = _stages(config)
     photos = find_photos(config.photos)[: config.limit]
-    said = _metadata(config, photos)
+    names = photo_names(photos)
+    said = _metadata(config, names)
     pipeline = LesionPipeline.load(
         segmenter, classifier, device=config.device, precision=config.precision
     )
-    names = _unique_names(photos)
     rows = []
     for photo in track(photos, "predicting"):
         try:
@@ -112,22 +112,13 @@ def _stages(config: PredictConfig) -> tuple[Path, Path]:
     return config.segmenter, config.classifier
 
 
-def _unique_names(photos: list[Path]) -> dict[Path, str]:
-    """Return an id for each photograph: its stem, with the folder where stems repeat."""
-    stems = [photo.stem for photo in photos]
-    return {
-        photo: photo.stem if stems.count(photo.stem) == 1 else f"{photo.parent.name}_{photo.name}"
-        for photo in photos
-    }
-
-
-def _metadata(config: PredictConfig, photos: list[Path]) -> dict[Path, dict[str, Any]]:
+def _metadata(config: PredictConfig, names: dict[Path, str]) -> dict[Path, dict[str, Any]]:
     """Return age, sex and site of each photograph: the table's word, else the flags'."""
     import pandas as pd
 
     flags = {name: getattr(config, name) for name in _METADATA}
     check_words(flags["sex"], flags["site"])
-    said = {photo: dict(flags) for photo in photos}
+    said = {photo: dict(flags) for photo in names}
     if config.metadata is None:
         return said
     table = read_table(config.metadata, dtype={"image_id": str})
@@ -138,14 +129,14 @@ def _metadata(config: PredictConfig, photos: list[Path]) -> dict[Path, dict[str,
     by_id = table.drop_duplicates("image_id", keep="last").set_index("image_id")
     known = [name for name in _METADATA if name in by_id]
     absent = 0
-    for photo in photos:
-        if photo.stem not in by_id.index:
+    for photo, name in names.items():
+        if name not in by_id.index:
             absent += 1
             continue
-        row = by_id.loc[photo.stem]
-        said[photo] |= {name: row[name] for name in known if pd.notna(row[name])}
+        row = by_id.loc[name]
+        said[photo] |= {column: row[column] for column in known if pd.notna(row[column])}
     if absent:
-        log.warning("%d of %d photographs are not in %s", absent, len(photos), config.metadata)
+        log.warning("%d of %d photographs are not in %s", absent, len(names), config.metadata)
     return said
 
 

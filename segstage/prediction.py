@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from lesioncore.cache import MaskEntry
 from lesioncore.commands import log_counts
-from lesioncore.errors import LesionError
 from lesioncore.files import write_table
 from lesioncore.images import write_mask
-from lesioncore.photos import MASK_SUFFIX, find_photos
+from lesioncore.photos import MASK_SUFFIX, find_photos, photo_names
 from lesioncore.progress import log
 from segstage.caching import load_segmenter
 from segstage.config import PredictConfig
@@ -33,11 +32,10 @@ def predict(config: PredictConfig) -> int:
     Raises
     ------
     LesionError
-        A path that is not there, no photograph at all, or two of the same name.
+        A path that is not there, or no photograph at all.
     """
     segmenter = load_segmenter(config)
     photos = find_photos(config.photos)[: config.limit]
-    _refuse_twins(photos)
     manifest = _manifest(photos)
     rows, counts = [], Counter[str]()
     for row, entry in stream_masks(
@@ -66,23 +64,12 @@ def predict(config: PredictConfig) -> int:
     return 0
 
 
-def _refuse_twins(photos: Sequence[Path]) -> None:
-    names = Counter(path.stem for path in photos)
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise LesionError(
-            f"{len(twice)} photographs have the same name (first: {twice[0]})",
-            wanted="one name a photograph, since masks are named after them",
-            mend="segment the folders one by one, with an --out each",
-        )
-
-
 def _manifest(photos: Sequence[Path]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "image_id": [path.stem for path in photos],
+            "image_id": list(photo_names(photos).values()),
             "image": [str(path) for path in photos],
             "patient_id": None,
             "lesion_id": None,

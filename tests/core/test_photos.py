@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lesioncore.errors import LesionError
-from lesioncore.photos import find_photos
+from lesioncore.photos import find_photos, photo_names
 
 
 def test_folders_give_their_images_and_no_masks(tmp_path: Path) -> None:
@@ -22,3 +22,11 @@ def test_folders_give_their_images_and_no_masks(tmp_path: Path) -> None:
 def test_nothing_to_look_at_is_said(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(LesionError, match=words):
         find_photos([tmp_path / name])
+
+
+def test_no_two_photographs_have_the_same_name() -> None:
+    paths = ["a/x/1.jpg", "b/x/1.jpg", "b/x/1.png", "2.jpg", "/c/3.jpg", "3.jpg", "a/x.jpg"]
+    names = photo_names([Path(path) for path in paths])
+    assert list(names.values()) == [
+        "a_x_1.jpg", "b_x_1.jpg", "1.png", "2", "c_3.jpg", "3.jpg", "x",
+    ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from lesioncore.config import FitOptions
 from lesioncore.errors import LesionError
 from lesioncore.loading import EpochSampler, make_loader
-from lesioncore.training import fit, optimiser_and_schedule, warmup_cosine
+from lesioncore.training import EpochBar, fit, optimiser_and_schedule, warmup_cosine
 
 
 class Noise(torch.utils.data.Dataset):
@@ -128,3 +129,10 @@ def test_sampler_repeats_an_epoch_and_changes_between_epochs() -> None:
     assert list(sampler) != first
     sampler.set_epoch(1)
     assert list(sampler) == first and sorted(first) == list(range(50))
+
+
+def test_the_bar_counts_epochs_as_the_log_does() -> None:
+    bar = EpochBar()
+    bar._trainer = SimpleNamespace(max_epochs=6)
+    assert bar._get_train_description(0).strip() == "epoch 1/6"
+    assert bar._get_train_description(5).strip() == "epoch 6/6"

@@ -66,6 +66,12 @@ def test_an_array_that_is_no_photograph_is_refused(pipeline, image: np.ndarray) 
         pipeline(image)
 
 
+@pytest.mark.parametrize("age", ["old", -3, 200])
+def test_an_age_that_nobody_has_is_refused(pipeline, photo: Path, age: object) -> None:
+    with pytest.raises(LesionError, match="age is"):
+        pipeline(photo, age=age)
+
+
 def test_an_unknown_measurement_is_refused(pipeline, photo: Path) -> None:
     with pytest.raises(LesionError, match="tbp_lv_nothing"):
         pipeline(photo, tbp_lv_nothing=1.0)
@@ -118,6 +124,18 @@ def test_a_table_of_metadata_wins_over_the_flags(tiny_run, photo, tmp_path: Path
     from_table = pd.read_csv(tmp_path / "predictions.csv").loc[0, "malignant"]
     assert command(tiny_run, tmp_path, photo, "--age=33", "--sex=male", "--site=back") == 0
     assert pd.read_csv(tmp_path / "predictions.csv").loc[0, "malignant"] == from_table
+
+
+def test_a_row_of_metadata_is_of_one_photograph(tiny_run, photo, tmp_path: Path, caplog) -> None:
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photo, tmp_path / name / "spot.jpg")
+    (tmp_path / "people.csv").write_text("image_id,age\nspot,70\nleft_spot.jpg,30\n")
+    words = (tmp_path / "left", tmp_path / "right", "--metadata", tmp_path / "people.csv")
+    assert command(tiny_run, tmp_path, *words) == 0
+    missing = pd.read_csv(tmp_path / "predictions.csv").set_index("image_id")["missing"]
+    assert "age" not in missing["left_spot.jpg"]
+    assert "age" in missing["right_spot.jpg"]
 
 
 def test_photographs_of_one_name_in_two_folders_keep_apart(tiny_run, photo, tmp_path) -> None:

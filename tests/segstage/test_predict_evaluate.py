@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -93,17 +94,25 @@ def test_a_broken_photo_fails_alone(run: TrainConfig, archive: Path, tmp_path: P
     assert table.loc[good.stem, "status"] != "failed"
 
 
-@pytest.mark.parametrize("what", ["nothing", "empty", "twins"])
+def test_photos_of_one_name_keep_apart(run: TrainConfig, archive: Path, tmp_path: Path) -> None:
+    photo = sorted((archive / "images").iterdir())[0]
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photo, tmp_path / name / "spot.png")
+    words = ["predict", str(tmp_path / "left"), str(tmp_path / "right"), "--weights", str(run.out)]
+    assert main([*words, "--out", str(tmp_path / "masks"), "--device", "cpu"]) == 0
+    masks = sorted(path.name for path in (tmp_path / "masks").glob("*.png"))
+    assert masks == ["left_spot.png_segmentation.png", "right_spot.png_segmentation.png"]
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty"])
 def test_photos_that_cannot_be_meant(
-    run: TrainConfig, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+    run: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    copy = tmp_path / sorted((archive / "images").iterdir())[0].name
-    copy.write_bytes(b"")
     given, message = {
         "nothing": ([tmp_path / "nothing"], "no such photograph"),
         "empty": ([tmp_path / "empty"], "no photograph in"),
-        "twins": ([archive / "images", copy], "same name"),
     }[what]
     words = ["predict", *map(str, given), "--weights", str(run.out), "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "masks")]) == 1
