@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.masks import open_masks
 from clsstage.predictor import LesionClassifier
+from clsstage.submission import read_sample, submission
 from lesioncore.errors import UsageError
 from lesioncore.files import write_table
 from lesioncore.progress import log
@@ -34,17 +35,14 @@ def predict(config: PredictConfig) -> int:
         No classifier, no images, or ids to submit that cannot be had.
     """
     kaggle = config.format == "kaggle"
+    # Before the hours that the predictions may take.
+    sample = read_sample(config) if kaggle else None
     split = "test" if kaggle and has_own_parts(config.dataset) else None
     classifier = LesionClassifier.load(config.weights, config.device, config.precision)
     manifest = subset_of(load_manifest(config, split=split), config)
     table = predict_manifest(config, classifier, manifest)
     out = config.out or Path("submission.csv" if kaggle else "predictions.csv")
-    if kaggle:
-        from clsstage.submission import submission
-
-        written = submission(table, config, classifier)
-    else:
-        written = table
+    written = table if sample is None else submission(table, sample, classifier)
     write_table(out, written)
     log.info("wrote %d rows to %s", len(written), out)
     return report_failures(table, config.max_failed)

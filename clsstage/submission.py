@@ -18,25 +18,13 @@ SAMPLE = "sample_submission.csv"
 
 
 def submission(
-    table: pd.DataFrame, config: PredictConfig, classifier: LesionClassifier
+    table: pd.DataFrame, sample: pd.DataFrame, classifier: LesionClassifier
 ) -> pd.DataFrame:
     """Return the ids of the sample submission, in its order, with their probabilities.
 
     An image that could not be read gets the prevalence of the training archive, with a warning,
     because a submission must have a number for every id.
-
-    Raises
-    ------
-    LesionError
-        No sample submission was named and none lies in root.
     """
-    path = sample_path(config)
-    sample = read_table(path, dtype=str)
-    if "isic_id" not in sample:
-        raise LesionError(
-            f"{path} has no column isic_id (it has {', '.join(sample.columns)})",
-            wanted="the sample_submission.csv of the competition",
-        )
     chance = table.set_index("image_id")["malignant"].reindex(sample["isic_id"])
     lacking = chance.isna()
     if lacking.any():
@@ -53,8 +41,14 @@ def submission(
     return sample[["isic_id"]].assign(target=chance.to_numpy())
 
 
-def sample_path(config: PredictConfig) -> Path:
-    """Return the sample submission that a config names, or the one in its root."""
+def read_sample(config: PredictConfig) -> pd.DataFrame:
+    """Return the sample submission that a config names, or the one in its root.
+
+    Raises
+    ------
+    LesionError
+        There is none, or it has no column `isic_id`.
+    """
     path = config.sample_submission or (config.root or Path()) / SAMPLE
     if not path.is_file():
         raise LesionError(
@@ -62,4 +56,10 @@ def sample_path(config: PredictConfig) -> Path:
             wanted="the sample submission of the competition, which says the ids and their order",
             mend="--sample-submission FILE, or --format csv",
         )
-    return path
+    sample = read_table(path, dtype=str)
+    if "isic_id" not in sample:
+        raise LesionError(
+            f"{path} has no column isic_id (it has {', '.join(sample.columns)})",
+            wanted="the sample_submission.csv of the competition",
+        )
+    return sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesioncore.cache.lock import FolderLock
@@ -32,6 +33,7 @@ def run(config: RunConfig) -> None:
     """
     paths = RunPaths(config.out)
     check_options(config)
+    check_out(config.out)
     data = load_run_data(
         config,
         seed=config.seed,
@@ -79,6 +81,23 @@ def check_options(config: RunConfig) -> None:
             wanted="two folds or more, so that each mask is out-of-fold",
             mend="--segmentation.folds 2 (or --classification.allow-in-sample-masks)",
         )
+
+
+def check_out(folder: Path) -> None:
+    """Refuse a folder that one stage or a mask cache fills: its files would mix with a run's.
+
+    Raises
+    ------
+    LesionError
+        Naming what lies there.
+    """
+    for name, what in (("run.json", "the run of one stage"), ("index.json", "a mask cache")):
+        if (folder / name).is_file():
+            raise LesionError(
+                f"{folder} holds {what} ({name})",
+                wanted="a folder of `lesion run`, or a new one",
+                mend="choose another --out",
+            )
 
 
 def check_data(config: RunConfig, data: RunData) -> None:

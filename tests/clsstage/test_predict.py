@@ -231,7 +231,8 @@ def test_ids_without_an_image_get_the_prevalence(two_folds, competition, tmp_pat
     assert "1 of the 7 ids have no probability" in caplog.text
 
 
-def test_a_submission_without_a_sample_is_refused(two_folds, tmp_path):
+def test_a_submission_without_a_sample_is_refused_before_any_work(two_folds, tmp_path, monkeypatch):
+    monkeypatch.setattr(LesionClassifier, "predict_table", lambda *a, **k: pytest.fail("worked"))
     with pytest.raises(LesionError, match=r"sample_submission\.csv"):
         predict(config(two_folds, tmp_path / "s.csv", format="kaggle"))
 

@@ -148,6 +148,14 @@ def test_a_dry_run_writes_nothing(phantoms: Path, tmp_path: Path, capsys) -> Non
     assert not out.exists()
 
 
+def test_the_folder_of_one_stage_is_not_taken_for_a_run(tiny_run, tmp_path: Path, capsys) -> None:
+    for part in ("segmentation", "cache"):
+        shutil.copytree(tiny_run.folder / part, tmp_path / part)
+        assert main(["run", *run_flags(tiny_run.root, tmp_path / part)]) == 1
+        assert "choose another --out" in capsys.readouterr().err
+        assert not (tmp_path / part / "run.yaml").exists()
+
+
 def test_force_does_a_step_again(copied: TinyRun, caplog) -> None:
     assert main(["run", *copied.flags, "--force=report", "--force=overlay"]) == 0
     assert skipped_and_run(caplog)[1] == ["overlay", "report"]
