@@ -61,7 +61,8 @@ def _files(manifest: pd.DataFrame, count: int) -> Iterator[Finding]:
     opened = f"{len(rows):,} opened" + (", with their masks" if masks else "")
     if wrong:
         shown = "; ".join(wrong[:_NAMED])
-        yield Finding(_SECTION, "files", "missing", f"{len(wrong)} of {len(rows):,} cannot be used: {shown}",
+        yield Finding(_SECTION, "files", "missing",
+                      f"{len(wrong)} of {len(rows):,} cannot be used: {shown}",
                       "fetch these files again, or take them out")  # fmt: skip
     else:
         yield Finding(_SECTION, "files", "ok", opened)
