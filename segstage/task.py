@@ -7,10 +7,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from lesioncore.training import optimiser_and_schedule
 from segstage.config import TrainConfig
-from segstage.losses import dice_bce, hard_overlap
+from segstage.losses import create_loss, hard_overlap
 from segstage.models._registry import Segmenter
 
 #: Which epoch is best is decided by this score.
@@ -28,20 +29,23 @@ class SegmentationTask(pl.LightningModule):
         # Channels-last convolutions are up to twice as fast on CPUs, and on GPUs in bf16.
         self.segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config
+        self.criterion = create_loss(config.loss)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Return the loss of a batch."""
-        logits, truth = self._logits(batch)
-        loss = dice_bce(logits, truth, dice_weight=self.config.dice_weight)
+        images, truth = self._scaled(batch)
+        loss = self.segmenter.loss(self.segmenter.prepare(images), truth, self.criterion)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(truth))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Log loss, Dice and Jaccard of a batch."""
-        logits, truth = self._logits(batch)
+        images, masks = batch
+        truth = masks[:, None].float() / 255
+        logits = self.segmenter(self.segmenter.prepare(images))
         dice, jaccard = hard_overlap(logits, truth)
         scores = {
-            "val_loss": dice_bce(logits, truth, dice_weight=self.config.dice_weight),
+            "val_loss": self.criterion(logits, truth),
             "val_dice": dice.mean(),
             MONITOR: jaccard.mean(),
         }
@@ -49,9 +53,9 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule; the pretrained encoder learns at a lower rate."""
-        encoder = self.segmenter.encoder_parameters()
-        known = {id(parameter) for parameter in encoder}
-        rest = [p for p in self.segmenter.parameters() if id(p) not in known]
+        encoder = [p for p in self.segmenter.encoder_parameters() if p.requires_grad]
+        known = {id(p) for p in self.segmenter.encoder_parameters()}
+        rest = [p for p in self.segmenter.parameters() if p.requires_grad and id(p) not in known]
         groups = [{"params": rest}]
         if encoder:
             rate = self.config.lr * self.config.encoder_lr_factor
@@ -59,7 +63,23 @@ class SegmentationTask(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches) // self.config.epochs
         return optimiser_and_schedule(groups, self.config, max(steps, 1))
 
-    def _logits(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _scaled(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return images (B, h, w, 3) uint8 and truth (B, 1, h, w), at this step's size."""
         images, masks = batch
-        logits = self.segmenter(self.segmenter.prepare(images))
-        return logits, masks[:, None].float() / 255
+        truth = masks[:, None].float() / 255
+        side = self._side(images.shape[1])
+        if side == images.shape[1]:
+            return images, truth
+        pixels = images.permute(0, 3, 1, 2).float()
+        scaled = interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+        truth = interpolate(truth, (side, side), mode="bilinear", antialias=True)
+        return scaled.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1), truth
+
+    def _side(self, side: int) -> int:
+        """Return a multiple of 32 within `multi_scale` of `side`, drawn anew at each step."""
+        spread = self.config.multi_scale
+        if not spread:
+            return side
+        # From torch's generator, which is seeded by (seed, epoch): a resumed run repeats itself.
+        factor = 1 + spread * (2 * float(torch.rand(())) - 1)
+        return max(32, 32 * round(side * factor / 32))

@@ -23,13 +23,14 @@ from lesioncore.training_split import training_split
 from lesioncore.transforms import segmentation_train, stretch_only
 from segstage.config import TrainConfig
 from segstage.dataset import SegmentationDataset, with_masks
-from segstage.models._registry import Segmenter, create_segmenter
+from segstage.losses import create_loss
+from segstage.models._registry import Segmenter, create_segmenter, segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
 from segstage.provenance import FILE as PROVENANCE
 from segstage.provenance import provenance_table, write_provenance
 from segstage.scoring import score_images
-from segstage.summary import summary
+from segstage.summary import summary, title
 from segstage.task import MONITOR, SegmentationTask
 from weights.card import WeightCard
 from weights.store import CARD, read_card, rewrite_card, save_weights
@@ -56,6 +57,7 @@ def train(config: TrainConfig) -> int:
     if not (home / "run.json").is_file():
         # Before a folder is made: a mistake should not leave a run that has to be removed.
         choose_device(config.device)
+        create_loss(config.loss)
         new_segmenter(config)
         seen = _inspected(load_manifest(config, seed=config.seed), config)
         split = training_split(seen, config.dataset, config)
@@ -128,7 +130,8 @@ def _train_member(
         segmenter = new_segmenter(config)
         task = SegmentationTask(segmenter, config)
         loaders = _loaders(rows.loc[train_ids], rows.loc[val_ids], config, number)
-        fit(task, *loaders, folder=folder, options=config, monitor=MONITOR)
+        if segmenter.trainable:
+            fit(task, *loaders, folder=folder, options=config, monitor=MONITOR, ema=config.ema)
         card = member_card(task.segmenter, config, number, len(train_ids))
         save_weights(folder, task.segmenter.state_dict(), card)
     member = LesionSegmenter.load(folder, config.device, config.precision)
@@ -150,13 +153,10 @@ def _train_member(
 
 def new_segmenter(config: TrainConfig) -> Segmenter:
     """Return the untrained segmenter that a config describes."""
-    options: dict[str, Any] = {
-        "encoder": config.encoder,
-        "encoder_weights": config.encoder_weights,
-    }
-    if config.decoder_channels:
-        options["decoder_channels"] = config.decoder_channels
-    return create_segmenter(config.arch, **options)
+    options = dict(config.arch_options)
+    if segmenter_class(config.arch).has_encoder:
+        options = {"encoder": config.encoder, **options}
+    return create_segmenter(config.arch, encoder_weights=config.encoder_weights, **options)
 
 
 def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: int) -> WeightCard:
@@ -168,7 +168,7 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
         min_area=config.min_area,
     )
     return WeightCard(
-        name=f"{config.arch} {config.encoder}, member {number} of {config.folds}",
+        name=f"{title(config)}, member {number} of {config.folds}",
         kind=KIND,
         architecture=segmenter.architecture,
         preprocessing={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -16,13 +17,18 @@ from weights.imagenet import ImageNetRecord
 class Segmenter(nn.Module):
     """A network from pixels to one logit a pixel.
 
-    A member sets `summary`, builds its network in ``__init__(encoder=..., encoder_weights=...,
-    **options)`` and calls `describe` with what rebuilds it.
+    A member sets `summary`, builds its network in ``__init__(encoder_weights=..., **options)`` and
+    calls `describe` with what rebuilds it. ``encoder_weights="none"`` must build it from nothing:
+    that is how saved weights are loaded.
     """
 
     name: ClassVar[str] = ""
     #: One line for `segstage models`.
     summary: ClassVar[str] = ""
+    #: Whether there is anything to learn; `segstage train` only scores the others.
+    trainable: ClassVar[bool] = True
+    #: Whether ``__init__`` takes the name of an ``encoder``.
+    has_encoder: ClassVar[bool] = True
 
     mean: Tensor
     std: Tensor
@@ -75,6 +81,21 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, 1, H, W) float32 of normalised images (B, 3, H, W) float32."""
         raise NotImplementedError
+
+    def loss(
+        self, images: Tensor, truth: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Return what training makes small, a scalar.
+
+        Parameters
+        ----------
+        images : (B, 3, H, W) float32
+            Normalised.
+        truth : (B, 1, H, W) float32 in [0, 1]
+        criterion : callable
+            From (logits, truth) to a scalar, see `segstage.losses.create_loss`.
+        """
+        return criterion(self(images), truth)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that start from ImageNet and learn at a lower rate."""

@@ -53,7 +53,7 @@ def tiny(archive: Path, out: Path, **changes: Any) -> TrainConfig:
         "out": out,
         "encoder": "tu-test_resnet",
         "encoder_weights": "none",
-        "decoder_channels": [16, 16, 8, 8, 8],
+        "arch_options": {"decoder_channels": [16, 16, 8, 8, 8]},
         "size": 64,
         "epochs": 1,
         "batch_size": 8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -58,7 +59,7 @@ def as_words(config: TrainConfig) -> list[str]:
     for name in ("dataset", "root", "out", "encoder", "encoder_weights", "size", "epochs",
                  "batch_size", "workers", "device", "folds", "test_list"):  # fmt: skip
         words += [f"--{name}", str(getattr(config, name))]
-    return [*words, "--decoder_channels", str(config.decoder_channels)]
+    return [*words, "--arch_options", json.dumps(config.arch_options)]
 
 
 def epochs(folder: Path) -> list[dict[str, str]]:
