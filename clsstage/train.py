@@ -128,7 +128,7 @@ def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examp
         max_failed=config.max_failed,
     )
     examples = examples.where(seen.kept)
-    return training_split(seen, config.dataset, config, examples.labels), examples
+    return training_split(seen, [config.dataset], config, examples.labels), examples
 
 
 def _masks(

@@ -11,7 +11,7 @@ from lesioncore.errors import UsageError
 #: Images of an archive; see `lesioncore.subsets`.
 Subset = Literal["test", "validation", "train", "all"]
 #: Strength of the augmentation; see `lesioncore.transforms`.
-Augment = Literal["none", "light", "medium", "isic2020"]
+Augment = Literal["none", "light", "medium", "strong", "isic2020"]
 Policy = Literal["auto", "target", "cancer", "cancer+ak", "melanoma"]
 
 

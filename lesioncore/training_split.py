@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from lesioncore.config import FitOptions
 from lesioncore.holdout import test_ids
 from lesioncore.inspection import Inspected
 from lesioncore.progress import log
+from lesioncore.readers import test_list
 from lesioncore.splits import assign_groups, check_split, make_split
 
 if TYPE_CHECKING:
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def training_split(
-    seen: Inspected, dataset: str, options: FitOptions, labels: npt.ArrayLike | None = None
+    seen: Inspected,
+    datasets: Sequence[str],
+    options: FitOptions,
+    labels: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Return the checked split of a new run, and log its counts.
 
@@ -25,8 +30,8 @@ def training_split(
     ----------
     seen : Inspected
         The images that can be used, and which of them show the same picture.
-    dataset : str
-        Name of the reader, for its test list.
+    datasets : sequence of str
+        Names of the readers, for their test lists: what one of them keeps back no other may use.
     options : FitOptions
         Folds, seed, part that validates, test list.
     labels : array_like (n,), optional
@@ -44,7 +49,9 @@ def training_split(
         seed=options.seed,
         val_fraction=options.val_fraction,
         labels=labels,
-        test_ids=test_ids(manifest, dataset, options.test_list),
+        test_ids=set().union(
+            *(_held_back(manifest, dataset, len(datasets), options) for dataset in datasets)
+        ),
         groups=assign_groups(manifest, seen.pairs),
     )
     check_split(split, manifest, seen.pairs)
@@ -57,3 +64,10 @@ def training_split(
         len(seen.pairs),
     )
     return split
+
+
+def _held_back(manifest: pd.DataFrame, dataset: str, count: int, options: FitOptions) -> set[str]:
+    if options.test_list == "auto" and count > 1 and test_list(dataset) is None:
+        # The rule by hash is for an archive's own images; a committed list is for everyone's.
+        manifest = manifest[manifest["source"] == dataset]
+    return test_ids(manifest, dataset, options.test_list)

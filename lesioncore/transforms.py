@@ -138,6 +138,7 @@ def segmentation_train(
     """Return the training chain of stage 1: as `classification_train`, without coarse dropout.
 
     A hole in the picture does not change the lesion's outline, and no network can see through it.
+    ``strong`` draws its artefacts at the working resolution, so it needs the early resize.
     """
     return _train(size, strength, resize, seed, dropout=False)
 
@@ -156,9 +157,11 @@ def classification_train(
     ----------
     size : int
         Side of the result in pixels.
-    policy : {"none", "light", "medium", "isic2020"}
+    policy : {"none", "light", "medium", "strong", "isic2020"}
         ``none`` only resizes; ``light`` flips, turns, shifts, scales and shakes colours; ``medium``
-        does so more, with blur or noise and coarse dropout; ``isic2020`` is the list of the ISIC
+        does so more, with blur or noise and coarse dropout; ``strong`` is for pictures of other
+        cameras and clinics: scales of 0.6 to 1.4, other shapes, light and colours, poor focus and
+        compression, drawn hair, rulers, ink and dark frames; ``isic2020`` is the list of the ISIC
         2020 winners in their order (Ha, Liu and Liu, arXiv 2010.05351), several times slower.
     resize : {"early", "late"}
         Whether the resize comes first, or after all but the dropout.
@@ -228,9 +231,42 @@ def _policy_steps(policy: str) -> tuple[list[Any], list[Any]]:
                 p=0.2,
             ),
         ], [_dropout(largest=0.3, p=0.4)]
+    if policy == "strong":
+        return _strong_steps(), [_dropout(largest=0.3, p=0.4)]
     if policy == "isic2020":
         return _isic2020_steps(), [_dropout(largest=0.375, p=0.7)]
     return [], []
+
+
+def _strong_steps() -> list[Any]:
+    from lesioncore.artefact_transform import Artefacts
+
+    return [
+        alb.D4(p=1.0),
+        alb.OneOf(
+            [
+                _affine(scale=0.4, shift=0.12, rotate=45, p=0.7),
+                _affine(scale=0.25, shift=0.1, rotate=30, p=0.3, keep_ratio=False),
+            ],
+            p=0.9,
+        ),
+        alb.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.3, p=0.6),
+        alb.RandomGamma(gamma_limit=(70, 140), p=0.25),
+        alb.HueSaturationValue(hue_shift_limit=14, sat_shift_limit=35, val_shift_limit=12, p=0.5),
+        alb.PlanckianJitter(p=0.15),
+        alb.ToGray(p=0.03),
+        Artefacts(p=0.4),
+        alb.OneOf(
+            [
+                alb.GaussianBlur(blur_limit=(3, 7), sigma_limit=(0.5, 1.8)),
+                alb.MotionBlur(blur_limit=(3, 7)),
+                alb.GaussNoise(std_range=(0.01, 0.05), per_channel=True),
+                alb.ImageCompression(quality_range=(35, 85)),
+                alb.Downscale(scale_range=(0.35, 0.75)),
+            ],
+            p=0.35,
+        ),
+    ]
 
 
 def _isic2020_steps() -> list[Any]:
@@ -279,13 +315,13 @@ def _resize(size: int) -> Any:
     )
 
 
-def _affine(*, scale: float, shift: float, rotate: float, p: float) -> Any:
+def _affine(*, scale: float, shift: float, rotate: float, p: float, keep_ratio: bool = True) -> Any:
     """Return shift, scale and rotation as one warp, so that pixels are interpolated once."""
     return alb.Affine(
         scale=(1 - scale, 1 + scale),
         translate_percent=(-shift, shift),
         rotate=(-rotate, rotate),
-        keep_ratio=True,
+        keep_ratio=keep_ratio,
         interpolation=cv2.INTER_LINEAR,
         mask_interpolation=cv2.INTER_LINEAR,
         border_mode=cv2.BORDER_REFLECT_101,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.archives import archive_names
 from lesioncore.metrics import score_table
 from segstage.config import TrainConfig
 from segstage.models._registry import segmenter_class
@@ -33,10 +34,11 @@ def summary(
     members = "\n".join(f"- member {n}: sha256 `{card.sha256}`" for n, card in enumerate(cards))
     held = ", ".join(f"{count} {role}" for role, count in roles.items())
     data = f"--dataset {config.dataset}" + (f" --root {config.root}" if config.root else "")
+    archives = " and ".join(f"`{name}`" for name in archive_names(config))
     synthetic = "\n\n**The images are synthetic phantoms.**" if config.dataset == "phantom" else ""
     return f"""# Segmenter {title(config)}
 
-Trained on `{config.dataset}`: {held} images in {split["group"].nunique()} groups (patient, lesion,
+Trained on {archives}: {held} images in {split["group"].nunique()} groups (patient, lesion,
 duplicates). {config.folds} member(s), {config.epochs} epochs at {config.size} px, seed \
 {config.seed}.{synthetic}
 

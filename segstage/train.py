@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lesioncore.archives import archive_names, load_archives
 from lesioncore.devices import choose_device, choose_workers
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, write_json, write_table, write_text
@@ -15,7 +16,6 @@ from lesioncore.inspection import Inspected, inspect_images
 from lesioncore.loading import EpochSampler, make_loader
 from lesioncore.metrics import MASK_METRICS, score_masks, score_text
 from lesioncore.progress import log
-from lesioncore.readers import load_manifest
 from lesioncore.runs import OUT_OF_FOLD, VALIDATION, Run
 from lesioncore.splits import check_split, member_ids, read_split, write_split
 from lesioncore.training import fit, forget_checkpoints
@@ -59,8 +59,8 @@ def train(config: TrainConfig) -> int:
         choose_device(config.device)
         create_loss(config.loss)
         new_segmenter(config)
-        seen = _inspected(load_manifest(config, seed=config.seed), config)
-        split = training_split(seen, config.dataset, config)
+        seen = _inspected(load_archives(config, seed=config.seed), config)
+        split = training_split(seen, archive_names(config), config)
         run = Run.open(home, "segstage", config)
         _keep_split(run, split, seen)
         manifest = seen.manifest
@@ -69,10 +69,10 @@ def train(config: TrainConfig) -> int:
         if run.complete:
             log.info("nothing to do: %s is complete", run.folder)
             return 0
-        manifest = load_manifest(config, seed=config.seed)
+        manifest = load_archives(config, seed=config.seed)
         if not _has_split(run):
             seen = _inspected(manifest, config)
-            _keep_split(run, training_split(seen, config.dataset, config), seen)
+            _keep_split(run, training_split(seen, archive_names(config), config), seen)
         manifest, split = _take_up(run, manifest)
     for number in range(config.folds):
         if (run.folder / f"member-{number}" / VALIDATION).is_file():
@@ -161,6 +161,7 @@ def new_segmenter(config: TrainConfig) -> Segmenter:
 
 def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: int) -> WeightCard:
     """Return the card of a trained member."""
+    archives = " and ".join(archive_names(config))
     post = PostProcessing(
         threshold=config.threshold,
         largest_component=config.largest_component,
@@ -177,10 +178,10 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
             **segmenter.normalisation,
         },
         postprocessing=post.to_dict(),
-        training_data=f"{images} images of {config.dataset}; its test list "
+        training_data=f"{images} images of {archives}; the test list "
         f"({config.test_list}) was held back",
         first_weights=segmenter.origin,
-        licence=f"that of {config.dataset}",
+        licence=f"that of {archives}",
         limits="Masks of single lesions on photographs like those it was trained on. A research "
         "tool, never a diagnosis.",
     )
