@@ -23,29 +23,35 @@ def overlay_artefacts(image: Image, seed: int) -> Image:
 
     Parameters
     ----------
-    image : (size, size, 3) uint8 RGB
+    image : (H, W, 3) uint8 RGB
     seed : int
         The same seed draws the same hairs.
 
     Returns
     -------
-    (size, size, 3) uint8 RGB
+    (H, W, 3) uint8 RGB
         The lesion's outline is where it was. A seed may draw nothing at all.
     """
     rng = np.random.default_rng([seed, 17])
     drawn = draw_artefacts(rng, hairiness=float(rng.beta(1.2, 1.8)), strength=1.5)
     field_mm = float(rng.uniform(8, 25))
-    light = _TO_LINEAR[image].transpose(2, 0, 1)
+    # The artefacts are drawn on squares: a square around the picture, cut back at the end.
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    light = np.zeros((3, side, side), np.float32)
+    inside = np.s_[:, top : top + height, left : left + width]
+    light[inside] = _TO_LINEAR[image].transpose(2, 0, 1)
     light = add_artefacts(light, drawn, field_mm)
-    visible = frame_visibility(drawn, image.shape[0])
+    visible = frame_visibility(drawn, side)
     if visible is not None:
         light = light * visible
-    level = np.clip(light * (_LEVELS - 1) + 0.5, 0, _LEVELS - 1).astype(np.int32)
+    level = np.clip(light[inside] * (_LEVELS - 1) + 0.5, 0, _LEVELS - 1).astype(np.int32)
     return np.ascontiguousarray(_TO_BYTES[level].transpose(1, 2, 0))
 
 
 class Artefacts(alb.ImageOnlyTransform):  # type: ignore[misc]
-    """`overlay_artefacts` as a step of a chain; square pictures only."""
+    """`overlay_artefacts` as a step of a chain."""
 
     def get_params(self) -> dict[str, Any]:
         """Draw the seed from the chain's generator."""

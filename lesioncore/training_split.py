@@ -69,5 +69,6 @@ def training_split(
 def _held_back(manifest: pd.DataFrame, dataset: str, count: int, options: FitOptions) -> set[str]:
     if options.test_list == "auto" and count > 1 and test_list(dataset) is None:
         # The rule by hash is for an archive's own images; a committed list is for everyone's.
-        manifest = manifest[manifest["source"] == dataset]
+        # (The source of phantoms is "synthetic phantom".)
+        manifest = manifest[manifest["source"].str.endswith(dataset)]
     return test_ids(manifest, dataset, options.test_list)

@@ -138,7 +138,6 @@ def segmentation_train(
     """Return the training chain of stage 1: as `classification_train`, without coarse dropout.
 
     A hole in the picture does not change the lesion's outline, and no network can see through it.
-    ``strong`` draws its artefacts at the working resolution, so it needs the early resize.
     """
     return _train(size, strength, resize, seed, dropout=False)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lesioncore import transforms
+from lesioncore.artefact_transform import overlay_artefacts
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.transforms import (
     POLICIES,
@@ -42,7 +43,7 @@ def _chains() -> list:
 def test_constructors_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(_chains()) == 17
+        assert len(_chains()) == 1 + 4 * len(POLICIES)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "float32"])
@@ -214,3 +215,28 @@ def test_wrong_calls_say_what_was_wanted():
         stretch_only(64)(image, mask[:10])
     with pytest.raises(LesionError, match="uint8"):
         stretch_only(64)(image.astype(np.float32))
+
+
+def test_artefacts_lie_over_the_picture_and_change_with_the_seed():
+    image, _ = _disc()
+    drawn = [overlay_artefacts(image, seed) for seed in range(40)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in drawn)
+    assert np.array_equal(drawn[3], overlay_artefacts(image, 3))
+    changed = [float((np.abs(one.astype(int) - image) > 20).any(axis=2).mean()) for one in drawn]
+    assert sum(part > 0.005 for part in changed) > 15
+    # Most of the picture is still to be seen.
+    assert np.median(changed) < 0.3
+    # What nothing was drawn on comes back within the rounding of the tone curve.
+    assert min(int(np.abs(one.astype(int) - image).max()) for one in drawn) <= 2
+
+
+def test_the_strong_policy_changes_light_more_than_the_medium_one():
+    image, mask = _disc()
+
+    def spread(policy: str) -> float:
+        chain = segmentation_train(64, policy, seed=5)
+        return float(
+            np.std([chain(image, mask)[0].mean(axis=(0, 1)) for _ in range(60)], axis=0).mean()
+        )
+
+    assert spread("strong") > 1.1 * spread("medium")
