@@ -34,6 +34,9 @@ class ExpectedSize(NamedTuple):
     minor_axis: float | None = None
 
 
+NO_SIZE = ExpectedSize()
+
+
 def tile_size(area_mm2: float | None, minor_axis_mm: float | None) -> ExpectedSize:
     """Return what `tbp_lv_areaMM2` and `tbp_lv_minorAxisMM` of a tile let us expect of its mask."""
     area = None if not _positive(area_mm2) else float(area_mm2) / TILE_SIDE_MM**2  # type: ignore[arg-type]

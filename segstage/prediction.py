@@ -27,7 +27,7 @@ def predict(config: PredictConfig) -> int:
     """Write ``<image_id>_segmentation.png`` for every photograph; return 1 when too many failed.
 
     ``masks.csv`` beside them has a row a photograph: `image_id`, `image`, `status`, `reason`,
-    `score`, `area`, `y0`, `x0`, `y1`, `x1` (box, half-open, pixels), `height`, `width`.
+    `score`, `quality`, `area`, `y0`, `x0`, `y1`, `x1` (box, half-open, pixels), `height`, `width`.
 
     Raises
     ------
@@ -86,6 +86,7 @@ def _row(entry: MaskEntry, photo: Path) -> dict[str, object]:
         "status": entry.status,
         "reason": entry.reason,
         "score": round(entry.score, 6),
+        "quality": None if entry.quality is None else round(entry.quality, 6),
         "area": entry.area,
         **{"y0": y0, "x0": x0, "y1": y1, "x1": x1, "height": height, "width": width},
     }

@@ -24,6 +24,7 @@ from segstage.postprocess import (
     confidence,
 )
 from segstage.provenance import Provenance, read_provenance
+from segstage.quality import NO_SIZE, ExpectedSize, QualityModel, load_quality, mask_traits
 from weights.card import WeightCard
 from weights.resolve import resolve
 from weights.store import fill_network, load_weights
@@ -47,6 +48,8 @@ class LesionSegmenter:
         What the members were trained on.
     device, precision : str
         See `lesioncore.devices`.
+    quality : QualityModel, optional
+        Judges each mask; without it the quality of masks is null.
 
     Notes
     -----
@@ -61,6 +64,7 @@ class LesionSegmenter:
         provenance: Provenance | None = None,
         device: str = "auto",
         precision: str = "auto",
+        quality: QualityModel | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
@@ -72,6 +76,9 @@ class LesionSegmenter:
         self.postprocessing = postprocessing
         self.provenance = provenance or Provenance(None, len(self.members))
         self.size = int(self.cards[0].preprocessing["size"])
+        self.quality = quality
+        #: Where it is a dict, `entry` keeps the traits of each mask in it, by image id.
+        self.traits: dict[str, dict[str, float]] | None = None
 
     @classmethod
     def load(
@@ -111,7 +118,8 @@ class LesionSegmenter:
             fill_holes=fill_holes,
             min_area=min_area,
         )
-        table = read_provenance(home if home.is_dir() else home.parent)
+        folder = home if home.is_dir() else home.parent
+        table = read_provenance(folder)
         return cls(
             [member for member, _ in loaded],
             [card for _, card in loaded],
@@ -119,6 +127,7 @@ class LesionSegmenter:
             Provenance(table, len(loaded)),
             device,
             precision,
+            load_quality(folder),
         )
 
     @property
@@ -223,10 +232,21 @@ class LesionSegmenter:
         shape: Sequence[int],
         member: str,
         in_sample: bool = False,
+        expected: ExpectedSize = NO_SIZE,
     ) -> MaskEntry:
-        """Return the cache entry of a (size, size) uint8 probability map: gated, scored, boxed."""
+        """Return the cache entry of a (size, size) uint8 probability map: gated, judged, boxed.
+
+        `expected` is the size of the lesion by other means, see `segstage.quality.tile_size`.
+        """
         gated = self.postprocessing(probability)
         threshold = self.postprocessing.threshold
+        quality, reason = None, ""
+        if self.quality is not None or self.traits is not None:
+            traits = mask_traits(probability, gated, threshold, None, *expected)
+            if self.quality is not None:
+                quality, reason = self.quality.judge(traits)
+            if self.traits is not None:
+                self.traits[image_id] = traits
         return MaskEntry.from_soft(
             image_id=image_id,
             image_sha256=image_sha256,
@@ -236,6 +256,8 @@ class LesionSegmenter:
             score=confidence(probability, gated, threshold),
             member=member,
             in_sample=in_sample,
+            quality=quality,
+            reason=reason,
         )
 
 

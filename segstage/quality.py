@@ -16,10 +16,12 @@ import numpy as np
 
 from lesioncore.errors import LesionError
 from lesioncore.files import PathLike, read_json, sha256_json, write_json
-from segstage.mask_traits import TRAITS_VERSION, ExpectedSize, mask_traits, tile_size
+from segstage.mask_traits import NO_SIZE, TRAITS_VERSION, ExpectedSize, mask_traits, tile_size
 
 __all__ = [
     "FILE",
+    "LOW_QUALITY",
+    "NO_SIZE",
     "TRAITS",
     "ExpectedSize",
     "QualityModel",
@@ -35,6 +37,8 @@ QUALITY_VERSION = 1
 #: Agreement with a measured size at or above this changes nothing: instruments draw borders
 #: differently, and an area ratio of one half is a diameter ratio of 0.7.
 AGREEMENT = 0.5
+#: Below this a mask's `reason` says what is wrong with it, and stage 2 does not trust it.
+LOW_QUALITY = 0.6
 
 
 def _logit(value: float) -> float:
@@ -42,31 +46,33 @@ def _logit(value: float) -> float:
     return float(np.log(inside / (1 - inside)))
 
 
-def _same(value: float) -> float:
-    return value
-
-
 @dataclass(frozen=True)
 class Trait:
-    """How a trait enters: by which scale, and whether more of it is better (1), worse (-1)."""
+    """How a trait enters: by which scale, whether more of it is better (1) or worse (-1), and what
+    is said of a mask that it speaks against."""
 
     scale: Callable[[float], float]
     sign: int
+    complaint: str
+
+
+def _log(value: float) -> float:
+    return float(np.log(value + 0.01))
 
 
 TRAITS: dict[str, Trait] = {
-    "confidence": Trait(_logit, 1),
-    "stability": Trait(_logit, 1),
-    "rim": Trait(lambda v: float(np.log(v + 0.01)), -1),
-    "outside": Trait(lambda v: float(np.log(v + 0.01)), -1),
-    "parts": Trait(lambda v: float(np.log(max(1.0, v))), -1),
-    "border_contact": Trait(_same, -1),
-    "solidity": Trait(_logit, 1),
-    "compactness": Trait(_same, 1),
-    "off_centre": Trait(_same, -1),
+    "confidence": Trait(_logit, 1, "the segmenter is not sure of it"),
+    "stability": Trait(_logit, 1, "another threshold would draw another border"),
+    "rim": Trait(_log, -1, "its border is blurred"),
+    "outside": Trait(_log, -1, "there may be lesion outside it"),
+    "parts": Trait(lambda v: float(np.log(max(1.0, v))), -1, "it was one of several parts"),
+    "border_contact": Trait(float, -1, "it runs out of the picture"),
+    "solidity": Trait(_logit, 1, "its outline is torn"),
+    "compactness": Trait(float, 1, "its outline is ragged"),
+    "off_centre": Trait(float, -1, "it lies far from the centre"),
     # An outline that is one pixel off costs a small lesion more.
-    "area": Trait(lambda v: float(np.log(v + 1e-4)), 1),
-    "disagreement": Trait(lambda v: float(np.log(v + 0.01)), -1),
+    "area": Trait(lambda v: float(np.log(v + 1e-4)), 1, "it is very small"),
+    "disagreement": Trait(_log, -1, "members or views do not agree on it"),
 }
 
 
@@ -107,15 +113,32 @@ class QualityModel:
         """
         if not traits.get("area", 0.0) > 0:
             return 0.0
-        total = self.intercept
-        for name, weight in self.weights.items():
-            value = traits.get(name)
-            if value is None or np.isnan(value):
-                continue
-            scaled = TRAITS[name].scale(float(value))
-            scaled = min(self.high[name], max(self.low[name], scaled))
-            total += weight * (scaled - self.centre[name]) / self.spread[name]
+        total = self.intercept + sum(self._share(name, traits.get(name)) for name in self.weights)
         return float(agreement_factor(traits) / (1 + np.exp(-total)))
+
+    def judge(self, traits: Mapping[str, float]) -> tuple[float, str]:
+        """Return the quality of a mask, and the reason where it is under `LOW_QUALITY`."""
+        quality = self.predict(traits)
+        low = 0 < quality < LOW_QUALITY
+        return quality, f"low quality: {self.doubt(traits)}" if low else ""
+
+    def doubt(self, traits: Mapping[str, float]) -> str:
+        """Return in words what lowers the quality of a mask most."""
+        if agreement_factor(traits) < 1:
+            return "its size is not the one measured"
+        parts = {name: self._share(name, traits.get(name)) for name in self.weights}
+        worst = min(parts, key=lambda name: parts[name], default="")
+        if worst and parts[worst] < 0:
+            return TRAITS[worst].complaint
+        return "masks like it were poor in validation"
+
+    def _share(self, name: str, value: float | None) -> float:
+        """Return what a trait adds to the logit of the quality, 0 where it is missing."""
+        if value is None or np.isnan(value):
+            return 0.0
+        scaled = TRAITS[name].scale(float(value))
+        scaled = min(self.high[name], max(self.low[name], scaled))
+        return self.weights[name] * (scaled - self.centre[name]) / self.spread[name]
 
     @property
     def identity(self) -> dict[str, Any]:

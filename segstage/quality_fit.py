@@ -7,12 +7,17 @@ mean quality is the mean Dice, with signs where sense gives them and a small rid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesioncore.progress import log
 from segstage.quality import TRAITS, QualityModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Fewer masks with a truth than this give no model.
 MIN_IMAGES = 30
@@ -21,6 +26,38 @@ _FOLDS = 5
 _DRAWS = 500
 
 Traits = Mapping[str, float]
+
+
+def quality_of_run(folder: Path, scores: pd.DataFrame) -> dict[str, Any] | None:
+    """Fit the quality model of a run, save it there, and return how well it does.
+
+    Parameters
+    ----------
+    folder : Path
+    scores : DataFrame
+        From `segstage.scoring.score_images` with traits: masks by members that did not learn from
+        the image.
+
+    Returns
+    -------
+    dict or None
+        See `cross_validated`; None where there are too few masks for a model, which is said.
+    """
+    names = [name for name in map(str, scores.columns) if name.startswith("trait_")]
+    values = scores[names].to_numpy(float)
+    traits = [
+        {n.removeprefix("trait_"): v for n, v in zip(names, row, strict=True) if v == v}
+        for row in values.tolist()
+    ]
+    model = fit_quality(traits, scores["dice"].tolist(), scores["group"].tolist())
+    if model is None:
+        log.info(
+            "fewer than %d validation masks: no quality model, the quality of masks stays null",
+            MIN_IMAGES,
+        )
+        return None
+    model.save(folder)
+    return model.scores
 
 
 def fit_quality(

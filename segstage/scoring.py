@@ -18,6 +18,7 @@ from lesioncore.progress import track
 from segstage.dataset import ImageBatchItem, ImageStream
 from segstage.predictor import LesionSegmenter
 from segstage.provenance import Assignment
+from segstage.quality import NO_SIZE, ExpectedSize, tile_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +59,25 @@ def stream_masks(
             manifest["image_id"].astype(str),
             manifest["patient_id"],
             manifest["lesion_id"],
+            expected_sizes(manifest),
             strict=True,
         )
     )
     for batch in track(loader, description):
         yield from _segment_batch(segmenter, batch, facts, out_of_fold)
+
+
+def expected_sizes(manifest: pd.DataFrame) -> list[ExpectedSize]:
+    """Return for each image the size that 3D total body photography measured, where it did."""
+    names = ("tbp_lv_areaMM2", "tbp_lv_minorAxisMM")
+    if "modality" not in manifest or not any(name in manifest for name in names):
+        return [NO_SIZE] * len(manifest)
+    nothing = [None] * len(manifest)
+    columns = [manifest[name].tolist() if name in manifest else nothing for name in names]
+    return [
+        tile_size(area, axis) if modality == "tile" else NO_SIZE
+        for modality, area, axis in zip(manifest["modality"], *columns, strict=True)
+    ]
 
 
 def _segment_batch(
@@ -73,7 +88,7 @@ def _segment_batch(
     )
     chosen: dict[int, Assignment] = {}
     for item in batch:
-        image_id, patient, lesion = facts[item.row]
+        image_id, patient, lesion, _ = facts[item.row]
         chosen[item.row] = (
             segmenter.provenance.assign(image_id, item.sha256, patient, lesion)
             if out_of_fold
@@ -98,6 +113,7 @@ def _segment_batch(
                     shape=item.shape,
                     member=who.label,
                     in_sample=who.in_sample,
+                    expected=facts[item.row][3],
                 ),
             )
         elif item.problem:
@@ -125,6 +141,7 @@ def score_images(
     batch_size: int = 32,
     out_of_fold: bool = False,
     keep: Any = None,
+    traits: bool = False,
 ) -> pd.DataFrame:
     """Return one row an image: status, member, confidence and overlap with the truth.
 
@@ -136,16 +153,19 @@ def score_images(
         Index image_id; kept for the bootstrap.
     keep : callable, optional
         Called with every entry (to write it somewhere).
+    traits : bool
+        Add the traits of each mask (`segstage.mask_traits`) as columns `trait_NAME`.
 
     Returns
     -------
     DataFrame
-        `image_id`, `group`, `status`, `reason`, `member`, `in_sample`, `score`, `area`, then
-        `dice`, `jaccard`, `thresholded_jaccard`; NaN where the image failed.
+        `image_id`, `group`, `status`, `reason`, `member`, `in_sample`, `score`, `quality`, `area`,
+        then `dice`, `jaccard`, `thresholded_jaccard`; NaN where the image failed.
     """
     import pandas as pd
 
     rows = []
+    segmenter.traits = {} if traits else None
     for row, entry in stream_masks(
         segmenter,
         manifest,
@@ -157,7 +177,10 @@ def score_images(
         assert entry is not None
         if keep is not None and entry.status != "failed":
             keep(entry)
-        rows.append(score_entry(entry, str(manifest["mask"].iloc[row]), groups))
+        found = (segmenter.traits or {}).pop(entry.image_id, {})
+        named = {f"trait_{name}": value for name, value in found.items()}
+        rows.append(score_entry(entry, str(manifest["mask"].iloc[row]), groups) | named)
+    segmenter.traits = None
     return pd.DataFrame(rows)
 
 
@@ -171,6 +194,7 @@ def score_entry(entry: MaskEntry, truth: str, groups: pd.Series[Any]) -> dict[st
         "member": entry.member,
         "in_sample": entry.in_sample,
         "score": entry.score,
+        "quality": entry.quality,
         "area": entry.area,
     }
     scores = dict.fromkeys(MASK_METRICS, float("nan"))

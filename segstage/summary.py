@@ -21,6 +21,24 @@ def title(config: TrainConfig) -> str:
     return f"{config.arch} {config.encoder}" if known.has_encoder else config.arch
 
 
+def quality_text(found: dict[str, Any] | None) -> str:
+    """Return what is said of the quality model, see `segstage.quality_fit.cross_validated`."""
+    if not found or not found.get("n"):
+        return "No quality model: too few validation masks. The quality of masks stays null."
+    rank, score = found["spearman"], found["spearman_of_score"]
+    return (
+        "Quality (the Dice expected of a mask without a truth, `quality.json`) against Dice, rank "
+        f"correlation over cross-validation: {_rank(rank)}; of the score alone: {_rank(score)}. "
+        f"Mean error {found['mean_error']:.3f}."
+    )
+
+
+def _rank(found: dict[str, float | None]) -> str:
+    if found["value"] is None or found["low"] is None:
+        return "not defined"
+    return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
 def summary(
     folder: Path,
     config: TrainConfig,
@@ -46,6 +64,8 @@ Validation images, each scored at its original size by the member that did not s
 bootstrap intervals by group. The archive's test list was not looked at.
 
 {table}
+
+{quality_text(scores.get("quality"))}
 
 First weights of the encoder: {cards[0].first_weights["source"]}.
 

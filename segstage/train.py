@@ -29,6 +29,7 @@ from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
 from segstage.provenance import FILE as PROVENANCE
 from segstage.provenance import provenance_table, write_provenance
+from segstage.quality_fit import quality_of_run
 from segstage.scoring import score_images
 from segstage.summary import summary, title
 from segstage.task import MONITOR, SegmentationTask
@@ -141,6 +142,7 @@ def _train_member(
         groups=split.set_index("image_id")["group"],
         workers=config.workers,
         description=f"scoring member {number}",
+        traits=True,
     )
     scores["member"] = str(number)
     card = read_card(folder)
@@ -228,6 +230,7 @@ def _finish(run: Run, split: pd.DataFrame, config: TrainConfig) -> None:
         "n": len(good),
         "subset": "validation",
         **score_masks(good, good["group"], seed=config.seed),
+        "quality": quality_of_run(run.folder, good),
     }
     write_json(run.path("metrics.json"), record)
     write_text(run.path("summary.md"), summary(run.folder, config, split, record, cards))
