@@ -17,10 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lesioncore.metrics import score_table
+from page import write_section
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "benchmarks.md"
-BEGIN, END = "<!-- real_data.py begin -->", "<!-- real_data.py end -->"
+from lesioncore.metrics import score_table
 
 
 def command(program: str, *words: object) -> None:
@@ -92,14 +91,6 @@ def section(out: Path) -> str:
     )
 
 
-def write_page(text: str) -> None:
-    """Put the section between its marks on the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    tail = rest.split(END)[1]
-    PAGE.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
@@ -112,7 +103,7 @@ def main() -> None:
         run_all(given.data, given.out)
     text = section(given.out)
     print(text)
-    write_page(text)
+    write_section("real_data", text)
 
 
 if __name__ == "__main__":
