@@ -36,6 +36,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/phantom_speed.py
 	$(BIN)/python benchmarks/real_data.py
+	$(BIN)/python benchmarks/recipe.py
 	$(BIN)/python benchmarks/segmenters.py
 
 clean:
