@@ -60,6 +60,7 @@ def cache_facts(folder: Path) -> dict[str, Any]:
     """Return what a cache holds, as plain values."""
     from lesioncore.cache import MaskCache
     from lesioncore.cache.journal import JOURNAL, read_journal
+    from lesioncore.cache.measured import measured_counts
 
     cache = MaskCache(folder)
     size = sum(file.path.stat().st_size for file in cache.files)
@@ -73,6 +74,8 @@ def cache_facts(folder: Path) -> dict[str, Any]:
         "files": len(cache.files),
         "bytes": size,
         "bytes_per_mask": round(size / max(1, len(cache)), 1),
+        "measured": measured_counts(cache),
+        "quality_models": cache.quality_models,
         "snapshot": cache.snapshot,
         "fingerprint": cache.fingerprint,
     }
@@ -90,6 +93,12 @@ def _as_text(facts: dict[str, Any]) -> str:
     ]
     if facts["in_journal"]:
         lines.append(f"  journal      {facts['in_journal']} masks, until the run goes on")
+    if facts["measured"]:
+        stale = facts["measured"]["stale"]
+        more = f" ({stale} rows are of masks that changed since)" if stale else ""
+        lines.append(f"  measured     {facts['measured']['masks']} masks{more}")
+    judged = [f"{one['sha256'][:16]} (version {one['version']})" for one in facts["quality_models"]]
+    lines.append(f"  quality      {', '.join(judged) or 'not computed'}")
     lines.append("  fingerprint")
     lines += [f"    {name} = {json.dumps(value)}" for name, value in _dotted(facts["fingerprint"])]
     return "\n".join(lines)

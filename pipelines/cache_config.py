@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesioncore.config import DataOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheInfoConfig:
@@ -45,3 +47,18 @@ class CacheMergeConfig:
 
     caches: list[Path]
     out: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheMeasureConfig(DataOptions):
+    """Measure shape and colour of every lesion of a mask cache, into measurements.parquet there.
+
+    Args:
+        masks: cache folder; masks that are measured already are not measured again
+        workers: loader processes; -1 chooses by the number of cores
+        max_failed: exit with 1 when more masks than this could not be measured
+    """
+
+    masks: Path
+    workers: int = -1
+    max_failed: int = 0

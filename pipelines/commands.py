@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lesioncore.commands import Command, CommandTree, run_commands
-from pipelines.cache_config import CacheInfoConfig, CacheMergeConfig, CacheVerifyConfig
+from pipelines.cache_config import (
+    CacheInfoConfig,
+    CacheMeasureConfig,
+    CacheMergeConfig,
+    CacheVerifyConfig,
+)
 from pipelines.config import (
     DemoConfig,
     DoctorConfig,
@@ -70,6 +75,11 @@ COMMANDS: CommandTree = {
             "pipelines.cache_admin:merge",
             "make one cache of several with the same fingerprint",
             positional=("caches", "+"),
+        ),
+        "measure": Command(
+            CacheMeasureConfig,
+            "pipelines.measuring:measure_masks",
+            "measure shape and colour of every lesion of a cache",
         ),
     },
 }

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesioncore.cache.entry import threshold_level
+from lesioncore.measurements import TILE_SIDE_MM
+from lesioncore.shape import border_contact, principal_axes
 from segstage.postprocess import confidence
 
 #: Raise it when a trait changes its meaning: a model of other traits is refused.
 TRAITS_VERSION = 1
-#: A 3D-TBP tile of ISIC 2024 shows 15 x 15 mm of skin, whatever its pixels (Kurtansky et al. 2024).
-TILE_SIDE_MM = 15.0
 
 _LOW, _HIGH = 64, 191  # a quarter and three quarters, in 8 bits
 
@@ -87,15 +87,14 @@ def mask_traits(
     # The kept part alone: what was removed is 0 in `gated`.
     sure = int(np.count_nonzero(gated >= _HIGH))
     maybe = int(np.count_nonzero(gated >= _LOW))
-    outline = _outline(mask)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     length = sum(cv2.arcLength(c, True) for c in contours)
     hull = cv2.convexHull(np.concatenate(contours))
     # Areas through pixel centres lack half a pixel all around; both get it back.
     drawn = sum(cv2.contourArea(c) + cv2.arcLength(c, True) / 2 + 1 for c in contours)
     hulled = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
-    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
-    x, y = moments["m10"] / pixels + 0.5, moments["m01"] / pixels + 0.5
+    axes = principal_axes(mask)
+    x, y = axes.x + 0.5, axes.y + 0.5
     doubt = probability.astype(np.float32) * (255.0 - probability.astype(np.float32))
     traits = {
         "area": pixels / mask.size,
@@ -104,7 +103,7 @@ def mask_traits(
         "rim": float(doubt.sum()) * 4 / 255**2 / pixels,
         "outside": 1 - inside / total,
         "parts": float(parts),
-        "border_contact": _edge(mask) / outline,
+        "border_contact": border_contact(mask),
         "solidity": min(1.0, drawn / hulled),
         "compactness": min(1.0, 4 * np.pi * drawn / (length + np.pi) ** 2),
         "off_centre": float(np.hypot(x / width - 0.5, y / height - 0.5)),
@@ -114,8 +113,8 @@ def mask_traits(
     if _positive(expected_area):
         traits["area_agreement"] = _agreement(traits["area"], float(expected_area))  # type: ignore[arg-type]
     if _positive(expected_minor_axis):
-        spread = _minor_axis(moments, width, height)
-        traits["axis_agreement"] = _agreement(spread, float(expected_minor_axis))  # type: ignore[arg-type]
+        # Pictures are stretched to a square; those with a measured size, tiles, are square.
+        traits["axis_agreement"] = _agreement(axes.minor / width, float(expected_minor_axis))  # type: ignore[arg-type]
     return traits
 
 
@@ -125,27 +124,3 @@ def _positive(value: float | None) -> bool:
 
 def _agreement(found: float, expected: float) -> float:
     return min(found, expected) / max(found, expected)
-
-
-def _edge(mask: NDArray[np.bool_]) -> int:
-    """Return how many pixel sides of a mask lie on the picture's border."""
-    lines = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
-    return sum(int(np.count_nonzero(line)) for line in lines)
-
-
-def _outline(mask: NDArray[np.bool_]) -> int:
-    """Return how many pixel sides bound a mask, those on the picture's border too."""
-    across = np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    down = np.count_nonzero(mask[1:] != mask[:-1])
-    return int(across + down) + _edge(mask)
-
-
-def _minor_axis(moments: dict[str, float], width: int, height: int) -> float:
-    """Return the minor axis of the ellipse of equal second moments, by the picture's side."""
-    area = moments["m00"]
-    # A pixel is a square, not a point: 1/12 of its side squared.
-    xx = (moments["mu20"] / area + 1 / 12) / width**2
-    yy = (moments["mu02"] / area + 1 / 12) / height**2
-    xy = moments["mu11"] / area / (width * height)
-    smaller = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
-    return 4 * float(np.sqrt(max(0.0, smaller)))

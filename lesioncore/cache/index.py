@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,12 @@ def write_index(
     shards: list[dict[str, Any]],
     counts: Mapping[str, int],
     complete: bool,
+    quality_models: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write `index.json`, whole or not at all."""
+    """Write `index.json`, whole or not at all.
+
+    `quality_models` says which models judged the masks; it is recorded and decides nothing.
+    """
     write_json(
         folder / INDEX,
         {
@@ -88,9 +92,18 @@ def write_index(
             "encoding": encoding,
             "shards": shards,
             "counts": dict(counts),
+            "quality_models": [plain(model) for model in quality_models],
             "complete": complete,
         },
     )
+
+
+def quality_models(indexes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the models that judged the masks of several caches, each once."""
+    models: list[dict[str, Any]] = []
+    for index in indexes:
+        models += [one for one in index.get("quality_models", []) if one not in models]
+    return models
 
 
 def describe_shard(file: ShardFile, sha256: str) -> dict[str, Any]:

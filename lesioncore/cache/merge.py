@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from lesioncore.cache.entry import MaskEntry
 from lesioncore.cache.fingerprint import check_fingerprint
-from lesioncore.cache.index import describe_shard, read_index, write_index
+from lesioncore.cache.index import describe_shard, quality_models, read_index, write_index
 from lesioncore.cache.journal import JOURNAL, read_journal
 from lesioncore.cache.lookup import RowIndex
+from lesioncore.cache.measured import merge_measurements
 from lesioncore.cache.reader import MaskCache
 from lesioncore.cache.shards import ShardFile, payload_offsets, write_durably
 from lesioncore.cache.verify import Track
@@ -26,6 +27,8 @@ from lesioncore.errors import LesionError
 from lesioncore.files import sha256_file, writing_to
 
 Rows = NDArray[np.int64]
+# What is said of a mask after it is made: equal masks may differ in it.
+JUDGEMENT = frozenset({"quality", "reason"})
 
 
 def merge_caches(
@@ -81,7 +84,9 @@ def merge_caches(
                 shards=shards,
                 counts=counts,
                 complete=all(index["complete"] for index in indexes),
+                quality_models=quality_models(indexes),
             )
+            merge_measurements(folders, work)
             work.replace(target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -183,8 +188,8 @@ def _compare(first: Owner, second: Owner) -> tuple[int, str]:
     if b.status == "failed":
         return 1, ""
     names = differing_fields(a, b)
-    if not names:
-        return 1, ""
+    if set(names) <= JUDGEMENT:
+        return (0 if a.quality is None else 1), ""
     return 1, f"{a.image_id} differs in {', '.join(names)} between {first[2]} and {second[2]}"
 
 

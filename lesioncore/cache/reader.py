@@ -91,6 +91,11 @@ class MaskCache:
         return fingerprint
 
     @property
+    def quality_models(self) -> list[dict[str, Any]]:
+        """Version and SHA-256 of each model that judged masks, the first one first."""
+        return list(self._meta.get("quality_models", []))
+
+    @property
     def complete(self) -> bool:
         """Whether the run that makes the cache has finished."""
         return bool(self._meta["complete"])

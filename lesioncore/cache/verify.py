@@ -14,6 +14,8 @@ from lesioncore.cache.columns import id_hash
 from lesioncore.cache.entry import STATUSES, MaskEntry
 from lesioncore.cache.index import INDEX, edits_files, read_index, shard_files
 from lesioncore.cache.journal import JOURNAL, read_journal
+from lesioncore.cache.measured import measurement_problems
+from lesioncore.cache.reader import MaskCache
 from lesioncore.cache.shards import ShardFile
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_file
@@ -27,7 +29,8 @@ def verify_cache(
     """Return what is wrong with a cache, one line a fault; an empty list when all is well.
 
     Compares the files with the index (names, sizes, SHA-256) and each payload with its checksum,
-    unpacks each mask, and compares box, area and status with the mask itself.
+    unpacks each mask, and compares box, area and status with the mask itself. The keys of
+    `measurements.parquet` are looked at once the masks are sound.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def verify_cache(
             # Unpacking by columns that are known to be damaged could ask for any amount of memory.
             lines = _row_problems(file, row, quick or bool(changed))
             problems += [f"{path.name}: {line}" for line in lines]
-    return problems
+    return problems or measurement_problems(MaskCache(where))
 
 
 def _folder_problems(folder: Path, index: dict[str, Any], found: list[str]) -> list[str]:

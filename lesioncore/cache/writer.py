@@ -54,6 +54,9 @@ class MaskCacheWriter:
         Masks a shard.
     writer
         Goes into the names of the shards, so that those of several processes can be told apart.
+    quality_model
+        Version and SHA-256 of what computes `quality`; recorded beside those before it, and never
+        a reason to make a mask anew: quality decides no mask.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class MaskCacheWriter:
         shard_size: int = 4096,
         *,
         writer: str = "0",
+        quality_model: Mapping[str, Any] | None = None,
     ) -> None:
         if encoding not in ENCODINGS:
             raise LesionError(
@@ -90,6 +94,8 @@ class MaskCacheWriter:
         self._pending_bytes = 0
         self._shards: list[dict[str, Any]] = []
         self._complete = False
+        self._quality_models: list[dict[str, Any]] = []
+        self._quality_model = None if quality_model is None else plain(quality_model)
         _refuse_foreign(self.folder)
         with writing_to(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +113,7 @@ class MaskCacheWriter:
             check_fingerprint(index["fingerprint"], self._fingerprint, self.folder)
             _check_encoding(index["encoding"], self.encoding, self.folder)
             listed, self._complete = index["shards"], bool(index["complete"])
+            self._quality_models = list(index.get("quality_models", []))
         elif shard_files(self.folder):
             raise LesionError(
                 f"{self.folder} holds shards but no {INDEX}",
@@ -164,6 +171,11 @@ class MaskCacheWriter:
         counts.update(row.status for row, _ in self._pending.values())
         return dict(counts)
 
+    @property
+    def quality_models(self) -> list[dict[str, Any]]:
+        """Version and SHA-256 of each model that judged the masks made so far."""
+        return list(self._quality_models)
+
     def add(self, entry: MaskEntry) -> None:
         """Write one mask. Once this returns, `kill -9` does not lose it.
 
@@ -180,6 +192,8 @@ class MaskCacheWriter:
             entry = entry.binary()
         payload = encode_payload(entry.payload, entry.encoding)
         row = row_of(entry)
+        if self._quality_model is not None and self._quality_model not in self._quality_models:
+            self._quality_models.append(self._quality_model)
         if self._complete:
             self._complete = False
             self._write_index()
@@ -238,6 +252,7 @@ class MaskCacheWriter:
             shards=self._shards,
             counts=self.counts,
             complete=self._complete,
+            quality_models=self._quality_models,
         )
 
     def close(self) -> None:
