@@ -27,7 +27,8 @@ class TrainConfig(DataOptions, FitOptions):
         blur: strength of the soft background, 0 (as it is) to 1 (only blurred surroundings)
         margin_jitter: how far training varies the margin and place of the crop, 0 for not at all
         min_score: masks whose segmenter is less sure than this are not trusted (full image)
-        min_quality: masks of less estimated quality than this are not trusted (full image)
+        min_quality: masks of less estimated quality than this are not trusted (full image); of a
+            mask without a quality the score counts
         size: side of the square the network sees, in pixels
         augment: strength of the augmentation
         resize: early scales to size before the augmentation, late after it (slower, sharper)
@@ -54,7 +55,7 @@ class TrainConfig(DataOptions, FitOptions):
     blur: float = 0.7
     margin_jitter: float = 0.5
     min_score: float = 0.0
-    min_quality: float = 0.5
+    min_quality: float = 0.6
     size: int = 160
     augment: Augment = "light"
     resize: Literal["early", "late"] = "early"

@@ -32,7 +32,7 @@ class MaskTrust:
     min_score : float
         Confidence of the segmenter, 0 to 1.
     min_quality : float
-        Estimated quality, 0 to 1; masks whose quality is not known pass.
+        Estimated quality, 0 to 1; where it is not known, the score is held against this limit.
     """
 
     min_score: float = 0.0
@@ -78,8 +78,11 @@ class MaskTrust:
             return "edited", ""
         if score < self.min_score:
             return "distrusted", f"score {score:.2f} is under {self.min_score:g}"
-        if quality is not None and quality < self.min_quality:
-            return "distrusted", f"quality {quality:.2f} is under {self.min_quality:g}"
+        known = quality is not None and quality == quality
+        judged, name = (quality, "quality") if known else (score, "score")
+        if judged is not None and judged < self.min_quality:
+            more = f" ({why})" if why else ""
+            return "distrusted", f"{name} {judged:.2f} is under {self.min_quality:g}{more}"
         return "ok", ""
 
 
@@ -180,9 +183,11 @@ def snapshot(cache: MaskCache, image_ids: Sequence[str], folder: Path) -> dict[s
     rows = rows_of(cache, image_ids)
     keys = rows[["image_sha256", "revision"]].astype(str)
     used = sorted(zip(keys.index, keys["image_sha256"], keys["revision"], strict=True))
+    # What judged the masks decides which of them are trusted.
     return {
         "folder": str(folder),
         "fingerprint": cache.fingerprint,
+        "quality_models": cache.quality_models,
         "count": len(rows),
         "max_revision": int(rows["revision"].max()) if len(rows) else 0,
         "rows": sha256_json([list(row) for row in used]),
@@ -202,8 +207,8 @@ def check_snapshot(pinned: dict[str, Any], now: dict[str, Any]) -> None:
     differing = fingerprint_differences(pinned["fingerprint"], now["fingerprint"])
     differing += [
         f"{name}: {pinned[name]!r} -> {now[name]!r}"
-        for name in ("count", "max_revision", "rows")
-        if pinned[name] != now[name]
+        for name in ("count", "max_revision", "rows", "quality_models")
+        if pinned.get(name, []) != now[name]
     ]
     if differing:
         raise LesionError(

@@ -163,7 +163,7 @@ class OverlayConfig(DataOptions):
         tile: side of a tile in pixels
         only: show only masks of these statuses (ok, empty, failed, edited); may be said several
             times
-        order: worst is lowest Dice first where there is a true mask, least confident first
+        order: worst is lowest Dice first where there is a true mask, lowest quality first
             elsewhere; best the other way round; random is seeded
         subset: test is the archive's held-back list; all is every image
         test_list: auto (the archive's committed list), none, or a file of image ids

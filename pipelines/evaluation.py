@@ -84,7 +84,7 @@ def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
 
 
 def mask_scores_of(images: pd.DataFrame, cache: MaskCache) -> pd.DataFrame:
-    """Return `mask_status`, `mask_score` and, where there is a true mask, the overlaps.
+    """Return `mask_status`, `mask_score`, `mask_quality` and, with a true mask, the overlaps.
 
     A failed mask counts as an empty one: nothing that the segmenter could not do is left out.
     """
@@ -101,6 +101,7 @@ def mask_scores_of(images: pd.DataFrame, cache: MaskCache) -> pd.DataFrame:
         entry = cache.read(image_id) if image_id in cache else None
         if entry is not None:
             row |= {"mask_status": entry.status, "mask_score": entry.score}
+            row["mask_quality"] = entry.quality
         if isinstance(path, str) and path:
             truth = read_mask(path)
             found = entry.mask() if entry is not None and entry.status != "failed" else None
@@ -112,9 +113,9 @@ def mask_scores_of(images: pd.DataFrame, cache: MaskCache) -> pd.DataFrame:
                 )
             row |= mask_scores(np.zeros_like(truth) if found is None else found, truth)
         rows.append(row)
-    names = ["image_id", "mask_status", "mask_score", *MASK_METRICS]
+    numbers = ["mask_score", "mask_quality", *MASK_METRICS]
+    names = ["image_id", "mask_status", *numbers]
     frame = pd.DataFrame(rows).reindex(columns=names)
-    numbers = ["mask_score", *MASK_METRICS]
     frame[numbers] = frame[numbers].astype(float)
     return frame
 

@@ -115,9 +115,11 @@ def ranked_masks(rows: pd.DataFrame, order: str, seed: int = 0) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        With `image_id`, `mask_score` and `dice` (NaN where there is no true mask).
+        With `image_id`, `mask_score`, `dice` (NaN where there is no true mask) and perhaps
+        `mask_quality`.
     order : str
-        "worst": failed masks, then lowest Dice where there is a truth, least confident elsewhere;
+        "worst": failed masks, then lowest Dice where there is a truth, elsewhere lowest quality,
+        and lowest score where no quality is known;
         "best" is the other way round; "random"; "given" keeps the order.
     seed : int
         Of the random order.
@@ -126,15 +128,27 @@ def ranked_masks(rows: pd.DataFrame, order: str, seed: int = 0) -> pd.DataFrame:
         return rows
     if order == "random":
         return rows.sample(frac=1.0, random_state=seed)
-    by = rows["dice"].where(rows["dice"].notna(), rows["mask_score"])
+    by = rows["dice"].where(rows["dice"].notna(), judged(rows))
     key = by.where(rows["mask_status"] != "failed", -1.0).fillna(-1.0)
     return rows.assign(_key=key).sort_values(["_key", "image_id"], ascending=order == "worst")
+
+
+def judged(rows: pd.DataFrame) -> pd.Series:
+    """Return how good each mask seems without a truth: its quality, else its score."""
+    if "mask_quality" not in rows:
+        return rows["mask_score"]
+    return rows["mask_quality"].where(rows["mask_quality"].notna(), rows["mask_score"])
+
+
+def seems(rows: pd.DataFrame) -> str:
+    """Return the name of what `judged` gives."""
+    return "quality" if "mask_quality" in rows and rows["mask_quality"].notna().any() else "score"
 
 
 def _order_words(rows: pd.DataFrame, order: str) -> str:
     if order in ("random", "given"):
         return {"random": "drawn at random", "given": "as chosen"}[order]
-    by = "Dice" if rows["dice"].notna().any() else "confidence"
+    by = "Dice" if rows["dice"].notna().any() else seems(rows)
     return f"{'lowest' if order == 'worst' else 'highest'} {by} first"
 
 
@@ -175,7 +189,8 @@ def draw_tile(row: pd.Series, cache: MaskCache, size: int) -> Tile | None:
     Parameters
     ----------
     row : Series
-        With `image_id`, `image`, `mask`, and any of `dice`, `mask_score`, `malignant`, `label`.
+        With `image_id`, `image`, `mask`, and any of `dice`, `mask_quality`, `mask_score`,
+        `malignant`, `label`.
     cache : MaskCache
     size : int
         Longer side in pixels.
@@ -209,6 +224,8 @@ def caption(row: pd.Series) -> str:
     parts = []
     if _given(row, "dice"):
         parts.append(f"Dice {row['dice']:.2f}")
+    elif _given(row, "mask_quality"):
+        parts.append(f"quality {row['mask_quality']:.2f}")
     elif _given(row, "mask_score"):
         parts.append(f"score {row['mask_score']:.2f}")
     if _given(row, "malignant"):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lesioncore.errors import LesionError
-from pipelines.overlay import draw_tile, ranked_masks
+from pipelines.overlay import draw_tile, ranked_masks, seems
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def _choices(pool: pd.DataFrame, tiles: int) -> list[tuple[str, str, pd.DataFram
     if "mask_score" not in pool:
         return []
     ranked = ranked_masks(pool, "worst")
-    said = "lowest Dice" if scored else "least confident"
+    said = "lowest Dice" if scored else f"lowest {seems(pool)}"
     chosen = [(f"The worst masks, {said} first", f"{min(tiles, len(ranked))} of {len(ranked):,}.",
                ranked.head(tiles))]  # fmt: skip
     rest = ranked.iloc[tiles:]

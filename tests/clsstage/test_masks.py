@@ -35,6 +35,7 @@ def entry(**changes) -> MaskEntry:
         ({"score": 0.2}, "distrusted"),
         ({"quality": 0.2}, "distrusted"),
         ({"quality": 0.9}, "ok"),
+        ({"quality": 0.2, "reason": "low quality: its border is blurred"}, "distrusted"),
         ({"status": "edited", "score": 0.0}, "edited"),
         ({"status": "edited", "area": 0}, "empty"),
         ({"status": "empty", "area": 0}, "empty"),
@@ -45,6 +46,16 @@ def test_masks_are_judged(changes, status):
     found, reason = MaskTrust(min_score=0.5, min_quality=0.5).judge(entry(**changes))
     assert found == status
     assert bool(reason) == (status not in ("ok", "edited"))
+
+
+def test_without_a_quality_the_score_is_held_against_its_limit():
+    trust = MaskTrust(min_quality=0.6)
+    assert trust.judge(entry(score=0.5)) == ("distrusted", "score 0.50 is under 0.6")
+    assert trust.judge(entry(score=0.7)) == ("ok", "")
+    assert trust.judge(entry(score=float("nan"))) == ("ok", "")
+    assert trust.judge(entry(score=0.5, quality=0.8)) == ("ok", "")
+    low = entry(quality=0.5, reason="low quality: its border is blurred")
+    assert "0.50 is under 0.6 (low quality: its border is blurred)" in trust.judge(low)[1]
 
 
 def test_tables_and_rows_are_judged_alike(cache):

@@ -13,7 +13,7 @@ from lesioncore.cache import MaskCache
 from lesioncore.errors import LesionError, UsageError
 from pipelines.config import OverlayConfig
 from pipelines.evaluation import evaluate_run, mask_scores_of
-from pipelines.overlay import caption, overlay, ranked_masks
+from pipelines.overlay import caption, overlay, ranked_masks, seems
 
 
 def config(fake_run, tmp_path: Path, **options) -> OverlayConfig:
@@ -37,6 +37,13 @@ def test_worst_is_failed_then_lowest_dice_then_least_confident() -> None:
     assert list(ranked_masks(table(), "best")["image_id"]) == ["good", "unsure", "bad", "failed"]
 
 
+def test_without_a_truth_the_quality_orders_and_the_score_where_there_is_none() -> None:
+    rows = table().assign(dice=np.nan, mask_quality=[0.1, 0.7, np.nan, np.nan])
+    assert list(ranked_masks(rows, "worst")["image_id"]) == ["failed", "good", "unsure", "bad"]
+    assert seems(rows) == "quality"
+    assert seems(table()) == "score"
+
+
 def test_random_is_seeded() -> None:
     first, second = (list(ranked_masks(table(), "random", 3)["image_id"]) for _ in range(2))
     assert first == second
@@ -46,6 +53,8 @@ def test_the_caption_says_dice_or_score_and_the_probability() -> None:
     row = pd.Series({"dice": 0.512, "mask_score": 0.9, "malignant": 0.125, "label": 1.0})
     assert caption(row) == "Dice 0.51 · p 0.12 · malignant"
     assert caption(pd.Series({"dice": np.nan, "mask_score": 0.9})) == "score 0.90"
+    judged = pd.Series({"dice": np.nan, "mask_score": 0.9, "mask_quality": 0.7})
+    assert caption(judged) == "quality 0.70"
 
 
 def test_a_failed_mask_counts_as_an_empty_one(fake_run) -> None:
