@@ -11,18 +11,23 @@ import torch
 
 from lesioncore.cache import MaskCache
 from lesioncore.errors import LesionError, UsageError
-from segstage.config import CacheConfig, ModelsConfig
+from lesioncore.training import EpochTable
+from segstage.config import CacheConfig, ModelsConfig, TrainConfig
+from segstage.losses import create_loss
 from segstage.models import create_segmenter, segmenter_names
+from segstage.models._registry import segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
+from segstage.train import train
+from tests.segstage.conftest import tiny
 from weights.card import WeightCard
-from weights.store import save_weights
+from weights.store import load_weights, save_weights
 
 SIZE = 64
 
 
 class SegmenterFamily:
-    """Save, load, rebuild, cache, resume and list one member of the family.
+    """Save, load, rebuild, train, cache, resume and list one member of the family.
 
     Attributes
     ----------
@@ -62,12 +67,60 @@ class SegmenterFamily:
         assert [line for line in lines if line.split()[0] == self.name]
 
     def test_gives_one_logit_a_pixel_and_learns(self) -> None:
-        segmenter = self.build().train()
+        segmenter = self.build()
         pixels = torch.randint(0, 256, (2, SIZE, SIZE, 3), dtype=torch.uint8)
-        logits = segmenter(segmenter.prepare(pixels))
+        with torch.inference_mode():
+            logits = segmenter(segmenter.prepare(pixels))
         assert logits.shape == (2, 1, SIZE, SIZE)
-        logits.mean().backward()
+        assert logits.dtype == torch.float32
+        if not segmenter.trainable:
+            return
+        truth = torch.zeros(2, 1, SIZE, SIZE)
+        truth[0, :, 8:50, 12:40] = truth[1, :, 20:40, 20:60] = 1
+        segmenter.train()
+        segmenter.loss(segmenter.prepare(pixels), truth, create_loss("dice+bce")).backward()
         assert all(p.grad is not None for p in segmenter.parameters() if p.requires_grad)
+        own = {id(p) for p in segmenter.parameters()}
+        assert {id(p) for p in segmenter.encoder_parameters()} <= own
+
+    def test_training_goes_on_where_it_was_interrupted(
+        self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = {k: v for k, v in self.options.items() if k != "encoder_weights"}
+        changes = {k: options.pop(k) for k in ("encoder",) if k in options}
+        if not segmenter_class(self.name).has_encoder:
+            options, changes = options | changes, {}
+
+        def config(name: str) -> TrainConfig:
+            return tiny(
+                archive,
+                tmp_path / name,
+                arch=self.name,
+                arch_options=options,
+                encoder_weights=self.options.get("encoder_weights", "none"),
+                epochs=2,
+                limit=16,
+                test_list="none",
+                **changes,
+            )
+
+        assert train(config("whole")) == 0
+        if segmenter_class(self.name).trainable:
+            starts = EpochTable.on_train_epoch_start
+
+            def stop(table: EpochTable, trainer: Any, module: Any) -> None:
+                if trainer.current_epoch == 1:
+                    raise KeyboardInterrupt
+                starts(table, trainer, module)
+
+            monkeypatch.setattr(EpochTable, "on_train_epoch_start", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(config("cut"))
+            monkeypatch.undo()
+        assert train(config("cut")) == 0
+        expected, _ = load_weights(tmp_path / "whole" / "member-0")
+        found, _ = load_weights(tmp_path / "cut" / "member-0")
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
 
     def test_pixels_are_normalised_as_the_card_says(self) -> None:
         segmenter = self.build()
