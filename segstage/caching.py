@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +41,17 @@ def cache(config: CacheConfig) -> int:
             "these weights have no record of what they learned from: in_sample is unknown and "
             "written as false"
         )
-    with MaskCacheWriter(config.out, segmenter.fingerprint, config.encoding) as writer:
+    judge = None if segmenter.quality is None else segmenter.quality.identity
+    with MaskCacheWriter(
+        config.out, segmenter.fingerprint, config.encoding, quality_model=judge
+    ) as writer:
         before = writer.finished
         finished = [before.get(image_id, "") for image_id in manifest["image_id"].astype(str)]
         there = sum(bool(digest) for digest in finished)
         if there:
             log.info("%d of %d masks are there already", there, len(manifest))
+            if judge is not None and writer.quality_models != [judge]:
+                log.info("their quality is that of another model, or null, and stays so")
         added = _fill(writer, segmenter, manifest, finished, config)
         writer.complete()
         counts = _counts(config.out, manifest)
@@ -70,11 +77,19 @@ def load_segmenter(config: Any) -> LesionSegmenter:
         config.weights,
         config.device,
         config.precision,
+        tta=config.tta,
         threshold=config.threshold,
         largest_component=config.largest_component,
         fill_holes=config.fill_holes,
         min_area=config.min_area,
     )
+
+
+def first_of(weights: Sequence[Path] | Path | None) -> Path | None:
+    """Return the first of the runs that `--weights` names: the one that says what was held back."""
+    if weights is None or isinstance(weights, str | PathLike):
+        return weights
+    return next(iter(weights), None)
 
 
 def _fill(

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Subset
 
+#: Views that a map is averaged over; see `segstage.views`.
+Tta = Literal["none", "flips", "d4"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(DataOptions, FitOptions):
@@ -27,6 +30,7 @@ class TrainConfig(DataOptions, FitOptions):
         ema: decay a step of an average of the weights, which is then what is kept; 0 for none
         multi_scale: draw each step's size within this part of size, up or down; 0 for none
         encoder_lr_factor: rate of the pretrained encoder, as a part of lr
+        tta: views that the run is used with, flips or d4; goes into its card
         threshold: probability from which a pixel is lesion
         largest_component: keep only the largest part of a mask
         fill_holes: fill holes of a mask
@@ -48,6 +52,7 @@ class TrainConfig(DataOptions, FitOptions):
     ema: float = 0.0
     multi_scale: float = 0.0
     encoder_lr_factor: float = 0.3
+    tta: Tta = "none"
     threshold: float = 0.5
     largest_component: bool = True
     fill_holes: bool = True
@@ -65,16 +70,23 @@ class TrainConfig(DataOptions, FitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostOptions:
-    """How probabilities become a mask; what is left out stays as the run was trained.
+class MaskOptions:
+    """Which weights, and how their probabilities become a mask.
+
+    What is left out stays as the (first) run was trained.
 
     Args:
+        weights: run folder of `segstage train`, a weights folder, or a shipped name; said several
+            times, they segment together; left out, the weights that ship
+        tta: average over views, the four mirrorings (flips) or all eight symmetries (d4)
         threshold: probability from which a pixel is lesion
         largest_component: keep only the largest part of a mask
         fill_holes: fill holes of a mask
         min_area: remove parts smaller than this fraction of the picture
     """
 
+    weights: list[Path] | Path | None = None
+    tta: Tta | None = None
     threshold: float | None = None
     largest_component: bool | None = None
     fill_holes: bool | None = None
@@ -85,18 +97,16 @@ class PostOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheConfig(DataOptions, ComputeOptions, PostOptions):
+class CacheConfig(DataOptions, ComputeOptions, MaskOptions):
     """Segment an archive into a mask cache.
 
     Args:
-        weights: run folder of `segstage train`, a weights folder, or a shipped name
         out: cache folder; an unfinished cache in it is gone on with
         encoding: soft8 keeps 8-bit probabilities at the working resolution, bin1 binary masks
         batch_size: images a step
         max_failed: exit with 1 when more images than this could not be segmented
     """
 
-    weights: Path | None = None
     out: Path
     encoding: Literal["soft8", "bin1"] = "soft8"
     batch_size: int = 32
@@ -104,12 +114,11 @@ class CacheConfig(DataOptions, ComputeOptions, PostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(ComputeOptions, PostOptions):
+class PredictConfig(ComputeOptions, MaskOptions):
     """Segment photographs into PNG masks.
 
     Args:
         photos: image files, or folders of them (with their subfolders)
-        weights: run folder of `segstage train`, a weights folder, or a shipped name
         out: folder for <image_id>_segmentation.png (original size, 0/255) and masks.csv
         batch_size: images a step
         limit: only the first N photographs
@@ -117,7 +126,6 @@ class PredictConfig(ComputeOptions, PostOptions):
     """
 
     photos: list[Path] = field(default_factory=list)
-    weights: Path | None = None
     out: Path
     batch_size: int = 16
     limit: int | None = None
@@ -125,11 +133,10 @@ class PredictConfig(ComputeOptions, PostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(DataOptions, ComputeOptions, PostOptions):
+class EvaluateConfig(DataOptions, ComputeOptions, MaskOptions):
     """Score masks against the truth of an archive.
 
     Args:
-        weights: run folder of `segstage train`, a weights folder, or a shipped name
         predictions: score these masks instead (a folder of PNGs, or a mask cache)
         out: folder for scores.json and images.csv (an image a row, worst first)
         subset: test is the archive's held-back list; validation and train are what the run
@@ -142,7 +149,6 @@ class EvaluateConfig(DataOptions, ComputeOptions, PostOptions):
         max_failed: exit with 1 when more images than this could not be scored
     """
 
-    weights: Path | None = None
     predictions: Path | None = None
     out: Path
     subset: Subset = "test"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -102,6 +103,8 @@ class ImageBatchItem(NamedTuple):
     pixels : (size, size, 3) uint8 RGB or None
         None where it could not be read, or where its mask is there already.
     problem : str
+    others : dict of int to (s, s, 3) uint8 RGB
+        The image at further sizes, for segmenters that want another.
     """
 
     row: int
@@ -109,6 +112,7 @@ class ImageBatchItem(NamedTuple):
     shape: tuple[int, int]
     pixels: NDArray[np.uint8] | None
     problem: str
+    others: dict[int, NDArray[np.uint8]] = {}  # noqa: RUF012  never written to
 
 
 class ImageStream(Dataset[ImageBatchItem]):
@@ -121,11 +125,16 @@ class ImageStream(Dataset[ImageBatchItem]):
     size : int
     finished : sequence of str
         For each image the hash with which it is done already, or "".
+    others : sequence of int
+        Further sizes to give each image at.
     """
 
-    def __init__(self, references: Any, size: int, finished: Any = None) -> None:
+    def __init__(
+        self, references: Any, size: int, finished: Any = None, others: Sequence[int] = ()
+    ) -> None:
         self.references = np.asarray(references, dtype=np.str_)
         self.size = size
+        self.others = tuple(others)
         # As bytes: a quarter of the memory of text, and archives have 400,000 images.
         self.finished = None if finished is None else np.asarray(finished, dtype=np.bytes_)
 
@@ -143,7 +152,8 @@ class ImageStream(Dataset[ImageBatchItem]):
         except LesionError as error:
             return ImageBatchItem(row, digest, (0, 0), None, error.found)
         shape = (image.shape[0], image.shape[1])
-        return ImageBatchItem(row, digest, shape, stretch(image, self.size), "")
+        others = {size: stretch(image, size) for size in self.others}
+        return ImageBatchItem(row, digest, shape, stretch(image, self.size), "", others)
 
 
 def stretch(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from lesioncore.progress import log, track
 from lesioncore.readers import load_manifest
 from lesioncore.splits import assign_groups
 from lesioncore.subsets import choose_subset
-from segstage.caching import load_segmenter
+from segstage.caching import first_of, load_segmenter
 from segstage.config import EvaluateConfig
 from segstage.dataset import with_masks
 from segstage.importing import find_masks
@@ -48,7 +48,7 @@ def evaluate(config: EvaluateConfig) -> int:
         config.subset,
         dataset=config.dataset,
         test_list=config.test_list,
-        weights=config.weights,
+        weights=first_of(config.weights),
     )
     chosen = with_masks(rows, config.max_failed)
     if segmenter is not None:

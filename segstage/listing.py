@@ -18,12 +18,14 @@ def list_models(config: ModelsConfig) -> int:
         print("\n".join(names))
         return 0
     from segstage.models._registry import segmenter_class, segmenter_names
-    from weights.resolve import shipped_names
+    from weights.resolve import SHIPPED, shipped_names
+    from weights.store import read_card
 
     for name in segmenter_names():
         print(f"{name:<16} {segmenter_class(name).summary}")
     for name in shipped_names():
-        print(f"{name:<16} shipped weights")
+        card = read_card(SHIPPED / name)
+        print(f"{name:<16} shipped {card.kind}: {card.training_data} (licence: {card.licence})")
     return 0
 
 

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lesioncore.cache import MaskEntry
 from lesioncore.devices import arithmetic, choose_device, choose_precision
 from lesioncore.errors import LesionError
-from lesioncore.files import PathLike
-from lesioncore.runs import Run
 from segstage.dataset import stretch
-from segstage.models._registry import Segmenter, create_segmenter
+from segstage.ensemble import KIND, JointProvenance, SegmenterRun, load_run, refuse_twice
+from segstage.models._registry import Segmenter
 from segstage.postprocess import (
     POSTPROCESSING_VERSION,
     SCORE_VERSION,
     PostProcessing,
     confidence,
 )
-from segstage.provenance import Provenance, read_provenance
-from segstage.quality import NO_SIZE, ExpectedSize, QualityModel, load_quality, mask_traits
+from segstage.provenance import Provenance
+from segstage.quality import NO_SIZE, ExpectedSize, mask_traits
+from segstage.views import disagreement
 from weights.card import WeightCard
-from weights.resolve import resolve
-from weights.store import fill_network, load_weights
+
+__all__ = ["INFERENCE_VERSION", "KIND", "LesionSegmenter"]
 
 #: Part of every fingerprint: raise it when the same weights would give other probabilities.
 INFERENCE_VERSION = 1
-KIND = "segmenter"
+# On a CPU a batch goes through the network in parts. Activations of this many 192-pixel images stay
+# under the 32 MB from which glibc gives every buffer back to the kernel and faults it in anew.
+_CPU_PIXELS = 8 * 192 * 192
 
 
 class LesionSegmenter:
@@ -39,54 +42,59 @@ class LesionSegmenter:
 
     Parameters
     ----------
-    members : sequence of Segmenter
-        Of one architecture and input size.
-    cards : sequence of WeightCard
-        One a member.
-    postprocessing : PostProcessing
-    provenance : Provenance, optional
-        What the members were trained on.
+    runs : sequence of SegmenterRun
+        Each with members of one architecture and input size. Within a run members count alike, and
+        so do the runs.
+    postprocessing : PostProcessing, optional
+        Left out, that of the first run's card.
     device, precision : str
         See `lesioncore.devices`.
-    quality : QualityModel, optional
-        Judges each mask; without it the quality of masks is null.
 
     Notes
     -----
-    The fingerprint does not hold device and precision: in bf16 a probability may differ by 1/255.
+    Maps of several runs are brought to the size of the largest, which is that of the payload.
+    Quality is judged by the first run's model. The fingerprint does not hold device and precision:
+    in bf16 a probability may differ by 1/255.
     """
 
     def __init__(
         self,
-        members: Sequence[Segmenter],
-        cards: Sequence[WeightCard],
-        postprocessing: PostProcessing,
-        provenance: Provenance | None = None,
+        runs: Sequence[SegmenterRun],
+        postprocessing: PostProcessing | None = None,
         device: str = "auto",
         precision: str = "auto",
-        quality: QualityModel | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.members = [
+        self.runs = list(runs)
+        self.cards: list[WeightCard] = [card for run in runs for card in run.cards]
+        self.members: list[Segmenter] = [
             member.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-            for member in members
+            for run in runs
+            for member in run.members
         ]
-        self.cards = list(cards)
-        self.postprocessing = postprocessing
-        self.provenance = provenance or Provenance(None, len(self.members))
-        self.size = int(self.cards[0].preprocessing["size"])
-        self.quality = quality
+        self._run_of = [number for number, run in enumerate(runs) for _ in run.members]
+        self.postprocessing = postprocessing or PostProcessing(**self.cards[0].postprocessing)
+        self.provenance: Provenance | JointProvenance = (
+            runs[0].provenance
+            if len(runs) == 1
+            else JointProvenance([run.provenance for run in runs])
+        )
+        #: Sides in pixels to which images are stretched; the largest is that of the payload.
+        self.sizes = tuple(sorted({run.size for run in runs}))
+        self.size = self.sizes[-1]
+        self.quality = runs[0].quality
         #: Where it is a dict, `entry` keeps the traits of each mask in it, by image id.
         self.traits: dict[str, dict[str, float]] | None = None
 
     @classmethod
     def load(
         cls,
-        path: PathLike | None = None,
+        path: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
         device: str = "auto",
         precision: str = "auto",
         *,
+        tta: str | None = None,
         threshold: float | None = None,
         largest_component: bool | None = None,
         fill_holes: bool | None = None,
@@ -96,50 +104,45 @@ class LesionSegmenter:
 
         Parameters
         ----------
-        path : path, str or None
-            None takes the weights that ship.
+        path : path, str, a sequence of them, or None
+            Several segment together; None takes the weights that ship.
         device, precision : str
+        tta : str, optional
+            Views to average over ("none", "flips", "d4"); left out, what each card says.
         threshold, largest_component, fill_holes, min_area : optional
-            Post-processing other than the run was trained with, see `PostProcessing`.
+            Post-processing other than the (first) run was trained with, see `PostProcessing`.
 
         Raises
         ------
         LesionError
             No weights there, an unfinished run, the weights of a classifier, a file that does not
-            fit its card.
+            fit its card, the same run twice.
         """
-        home = resolve(path, kind=KIND)
-        folders = _member_folders(home)
-        loaded = [_load_member(folder) for folder in folders]
-        card = loaded[0][1]
-        post = PostProcessing(**card.postprocessing).replace(
+        alone = path is None or isinstance(path, str | PathLike)
+        paths: list[Any] = [path] if alone else [*path] or [None]  # type: ignore[misc]
+        refuse_twice([one for one in paths if one is not None])
+        runs = [load_run(one, tta) for one in paths]
+        post = PostProcessing(**runs[0].cards[0].postprocessing).replace(
             threshold=threshold,
             largest_component=largest_component,
             fill_holes=fill_holes,
             min_area=min_area,
         )
-        folder = home if home.is_dir() else home.parent
-        table = read_provenance(folder)
-        return cls(
-            [member for member, _ in loaded],
-            [card for _, card in loaded],
-            post,
-            Provenance(table, len(loaded)),
-            device,
-            precision,
-            load_quality(folder),
-        )
+        return cls(runs, post, device, precision)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What decides the masks: weights, preprocessing, post-processing, algorithm versions."""
-        card = self.cards[0]
+        first = self.runs[0]
+        made_by: dict[str, Any] = {
+            "segmenter": first.identity,
+            "preprocessing": first.preprocessing,
+        }
+        if len(self.runs) > 1:
+            each = [{**run.identity, "preprocessing": run.preprocessing} for run in self.runs]
+            made_by = {"segmenter": {"runs": each}, "preprocessing": {"size": self.size}}
         return {
-            "segmenter": {
-                "arch": dict(card.architecture),
-                "weights_sha256": [card.sha256 for card in self.cards],
-            },
-            "preprocessing": dict(card.preprocessing),
+            **made_by,
             "postprocessing": self.postprocessing.to_dict(),
             "algorithm_versions": {
                 "inference": INFERENCE_VERSION,
@@ -189,39 +192,77 @@ class LesionSegmenter:
                     f"an image of shape {image.shape} and type {image.dtype}",
                     wanted="(H, W, 3) uint8 RGB",
                 )
-        pixels = np.stack([stretch(image, self.size) for image in images])
-        maps = self.probabilities(pixels, chosen)
-        label = str(chosen[0]) if len(chosen) == 1 else "mean"
+        pixels = {size: np.stack([stretch(image, size) for image in images]) for size in self.sizes}
+        maps, apart = self.maps(pixels, chosen)
+        label = "mean" if len(chosen) > 1 else str(chosen[0])
         return [
-            self.entry(p, image_id=i, image_sha256=d, shape=image.shape[:2], member=label)
-            for p, i, d, image in zip(maps, ids, digests, images, strict=True)
+            self.entry(
+                p, image_id=i, image_sha256=d, shape=image.shape[:2], member=label, disagreement=a
+            )
+            for p, a, i, d, image in zip(maps, apart, ids, digests, images, strict=True)
         ]
 
     @torch.inference_mode()
-    def probabilities(
-        self, pixels: NDArray[np.uint8], members: Sequence[int] | None = None
-    ) -> NDArray[np.uint8]:
-        """Return probability maps at the working resolution, the mean of `members`.
+    def maps(
+        self, pixels: Mapping[int, NDArray[np.uint8]], members: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.uint8], list[float | None]]:
+        """Return probability maps at the working resolution, and how far they lie apart.
 
         Parameters
         ----------
-        pixels : (B, size, size, 3) uint8 RGB
-            Stretched by `segstage.dataset.stretch`.
+        pixels : dict of int to (B, size, size, 3) uint8 RGB
+            For each of `sizes`, stretched by `segstage.dataset.stretch`.
         members : sequence of int, optional
+            Numbered through all runs; left out, all.
 
         Returns
         -------
-        (B, size, size) uint8, probability * 255
+        maps : (B, size, size) uint8, probability * 255
+            The mean of the members' views within each run, then of the runs.
+        disagreement : list of float or None
+            See `segstage.views.disagreement`; None for one map of one member.
         """
         chosen = range(len(self.members)) if members is None else members
-        batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
-        total = torch.zeros(batch.shape[:3], device=self.device)
+        count = len(pixels[self.size])
+        part = max(1, _CPU_PIXELS // self.size**2) if self.device.type == "cpu" else count
+        done = [
+            self._part({size: whole[at : at + part] for size, whole in pixels.items()}, chosen)
+            for at in range(0, count, part)
+        ]
+        return np.concatenate([maps for maps, _ in done]), [one for _, far in done for one in far]
+
+    def _part(
+        self, pixels: Mapping[int, NDArray[np.uint8]], chosen: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], list[float | None]]:
+        by_run: dict[int, list[Tensor]] = {}
         with arithmetic(self.precision, self.device):
             for number in chosen:
-                member = self.members[number]
-                total += member(member.prepare(batch)).float().sigmoid()[:, 0]
-        mean = total.mul_(255 / len(chosen)).round_().to(torch.uint8)
-        return np.asarray(mean.cpu().numpy())
+                run = self.runs[self._run_of[number]]
+                batch = torch.from_numpy(np.ascontiguousarray(pixels[run.size])).to(self.device)
+                ready = self.members[number].prepare(batch)
+                by_run.setdefault(self._run_of[number], []).extend(
+                    view.back(self.members[number](view.of(ready)).float().sigmoid()[:, 0])
+                    for view in run.views
+                )
+        voters = [self._sized(one) for maps in by_run.values() for one in maps]
+        if len(by_run) == 1:
+            total, count = voters[0], len(voters)
+            for one in voters[1:]:
+                total = total + one
+        else:
+            means = [self._sized(torch.stack(maps).mean(0)) for maps in by_run.values()]
+            total, count = torch.stack(means).sum(0), len(means)
+        apart = disagreement(voters)
+        maps = (total * (255 / count)).round_().to(torch.uint8).cpu().numpy()
+        return np.asarray(maps), [None] * len(maps) if apart is None else apart.tolist()
+
+    def _sized(self, maps: Tensor) -> Tensor:
+        """Return (B, s, s) maps at the size of the payload."""
+        if maps.shape[-1] == self.size:
+            return maps
+        sides = (self.size, self.size)
+        grown = torch.nn.functional.interpolate(maps[:, None], sides, mode="bilinear")
+        return grown[:, 0]
 
     def entry(
         self,
@@ -233,6 +274,7 @@ class LesionSegmenter:
         member: str,
         in_sample: bool = False,
         expected: ExpectedSize = NO_SIZE,
+        disagreement: float | None = None,
     ) -> MaskEntry:
         """Return the cache entry of a (size, size) uint8 probability map: gated, judged, boxed.
 
@@ -242,7 +284,7 @@ class LesionSegmenter:
         threshold = self.postprocessing.threshold
         quality, reason = None, ""
         if self.quality is not None or self.traits is not None:
-            traits = mask_traits(probability, gated, threshold, None, *expected)
+            traits = mask_traits(probability, gated, threshold, disagreement, *expected)
             if self.quality is not None:
                 quality, reason = self.quality.judge(traits)
             if self.traits is not None:
@@ -257,21 +299,6 @@ class LesionSegmenter:
             member=member,
             in_sample=in_sample,
             quality=quality,
+            disagreement=disagreement,
             reason=reason,
         )
-
-
-def _member_folders(home: Path) -> list[Path]:
-    """Return the folders of the members of a run, or `home` itself when it is one weight."""
-    if home.is_dir() and (home / "run.json").is_file():
-        run = Run.load(home, "segstage")
-        return [run.member(number) for number in range(run.members)]
-    return [home]
-
-
-def _load_member(folder: Path) -> tuple[Segmenter, WeightCard]:
-    state, card = load_weights(folder, kind=KIND)
-    options = dict(card.architecture)
-    member = create_segmenter(options.pop("name"), **options, encoder_weights="none")
-    fill_network(member, state, folder)
-    return member, card

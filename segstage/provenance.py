@@ -1,7 +1,8 @@
 """Which member of a run saw which image: out-of-fold masks depend on it.
 
 A run keeps ``provenance.csv``: the split with each image's content hash, patient and lesion. An
-image of any archive is recognised as seen by its id, its bytes, its lesion or its patient.
+image of any archive is recognised as seen by its id, its bytes, its lesion or its patient. A weight
+that ships keeps ``learned_from.csv`` instead, see `weights.learned`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
 from lesioncore.files import PathLike, read_table, write_table
+from weights.learned import DIGITS, read_learned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +76,7 @@ class Provenance:
         for key in KEYS:
             for value, group in zip(table[key].tolist(), groups, strict=True):
                 if isinstance(value, str) and value:
+                    value = _known_by(key, value)
                     first = self._group_of[key].setdefault(value, group)
                     if first != group:  # possible in splits made by hand only
                         self._also[first].add(group)
@@ -90,8 +93,9 @@ class Provenance:
         """
         groups: set[str] = set()
         for key, value in zip(KEYS, (image_id, image_sha256, patient_id, lesion_id), strict=True):
-            if isinstance(value, str) and value in self._group_of[key]:
-                first = self._group_of[key][value]
+            known = _known_by(key, value) if isinstance(value, str) else None
+            if known in self._group_of[key]:
+                first = self._group_of[key][known]
                 groups |= {first} | self._also.get(first, set())
         seen = set().union(*(self._seen_by.get(group, set()) for group in groups))
         group = min(groups) if groups else ""
@@ -101,6 +105,11 @@ class Provenance:
             return Assignment((free[0],), str(free[0]), False, group)
         label = "mean" if self.members > 1 else "0"
         return Assignment(everyone, label, bool(seen), group)
+
+
+def _known_by(key: str, value: str) -> str:
+    """Return by what an image is known: of a hash its first digits, as shipped weights keep."""
+    return value[:DIGITS] if key == "image_sha256" else value
 
 
 def provenance_table(
@@ -122,10 +131,16 @@ def write_provenance(folder: PathLike, table: pd.DataFrame) -> None:
 
 
 def read_provenance(folder: PathLike) -> pd.DataFrame | None:
-    """Return ``provenance.csv`` of a run or weights folder, or None where there is none."""
+    """Return what the members in a run or weights folder learned from, None without a record."""
     path = Path(folder) / FILE
     if not path.is_file():
-        return None
+        learned = read_learned(folder)
+        # A fold that nobody validates on: every member learned from these images.
+        return (
+            None
+            if learned is None
+            else learned.assign(group=learned["image_id"], fold=-1, role="train")
+        )
     text = dict.fromkeys((*KEYS, "group", "role"), str)
     table = read_table(path, dtype=text, keep_default_na=True)
     missing = {*text, "fold"} - set(table.columns)

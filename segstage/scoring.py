@@ -52,7 +52,7 @@ def stream_masks(
     entry : MaskEntry or None
         Status `failed` with the reason where the image could not be read; None where it is done.
     """
-    stream = ImageStream(manifest["image"], segmenter.size, finished)
+    stream = ImageStream(manifest["image"], segmenter.size, finished, segmenter.sizes[:-1])
     loader = make_loader(stream, batch_size, workers=choose_workers(workers), collate=list)
     facts = list(
         zip(
@@ -94,12 +94,17 @@ def _segment_batch(
             if out_of_fold
             else everyone
         )
-    maps: dict[int, NDArray[np.uint8]] = {}
+    maps: dict[int, tuple[NDArray[np.uint8], float | None]] = {}
     for members in sorted({assignment.members for assignment in chosen.values()}):
         group = [i for i in batch if chosen[i.row].members == members and i.pixels is not None]
         if group:
-            pixels = np.stack([item.pixels for item in group if item.pixels is not None])
-            found = segmenter.probabilities(pixels, members)
+            pixels = {
+                segmenter.size: np.stack([i.pixels for i in group if i.pixels is not None]),
+                **{
+                    size: np.stack([i.others[size] for i in group]) for size in segmenter.sizes[:-1]
+                },
+            }
+            found = zip(*segmenter.maps(pixels, members), strict=True)
             maps |= {item.row: one for item, one in zip(group, found, strict=True)}
     for item in batch:
         image_id, who = facts[item.row][0], chosen[item.row]
@@ -107,7 +112,8 @@ def _segment_batch(
             yield (
                 item.row,
                 segmenter.entry(
-                    maps[item.row],
+                    maps[item.row][0],
+                    disagreement=maps[item.row][1],
                     image_id=image_id,
                     image_sha256=item.sha256,
                     shape=item.shape,

@@ -178,6 +178,7 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
             "size": config.size,
             "resize": "stretch; area down, linear up",
             **segmenter.normalisation,
+            **({} if config.tta == "none" else {"tta": config.tta}),
         },
         postprocessing=post.to_dict(),
         training_data=f"{images} images of {archives}; the test list "

@@ -15,6 +15,11 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(sorted(card.parent.name for card in SHIPPED.glob("*/card.json")))
 
 
+def is_shipped(folder: PathLike) -> bool:
+    """Return whether a folder is one of the weights that ship."""
+    return Path(folder).resolve().parent == SHIPPED.resolve()
+
+
 def resolve(name_or_path: PathLike | None, *, kind: str | None = None) -> Path:
     """Return the folder (or file) of a weight.
 
