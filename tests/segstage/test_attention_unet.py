@@ -50,7 +50,7 @@ def test_a_gate_is_the_paper_s_formula_and_multiplies_the_skip() -> None:
 def test_coefficients_lie_between_0_and_1_at_the_size_of_the_skip() -> None:
     torch.manual_seed(0)
     gate = AttentionGate(4, 7)
-    found = gate.coefficients(5 * torch.randn(3, 4, 16, 12), 5 * torch.randn(3, 7, 8, 6)).detach()
+    found = gate.coefficients(torch.randn(3, 4, 16, 12), torch.randn(3, 7, 8, 6)).detach()
     assert found.shape == (3, 1, 16, 12)
     assert 0 < float(found.min()) < float(found.max()) < 1
 
