@@ -17,7 +17,7 @@ from lesioncore.colour import (
 )
 from lesioncore.errors import LesionError
 from lesioncore.measurements import COLOUR, MEASUREMENTS, SHAPE, measure, tile_mm_per_pixel
-from lesioncore.shape import asymmetry, border_contact, outline_of, principal_axes
+from lesioncore.shape import asymmetry, border_contact, outline_of, perimeter, principal_axes
 
 SKIN, LESION = (220, 180, 160), (100, 60, 40)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "measurements.md"
@@ -99,6 +99,14 @@ def test_a_bitten_outline_is_less_solid_and_less_compact():
     assert found["solidity"] < 0.92
     assert found["compactness"] > 1.2
     assert found["radial_variation"] > 0.1
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7])
+def test_the_perimeter_is_that_of_scikit_image(turn):
+    from skimage.measure import perimeter_crofton
+
+    mask = ellipse(major=70, minor=33, turn=turn)
+    assert perimeter(mask) == pytest.approx(perimeter_crofton(mask, directions=4))
 
 
 def test_one_pixel_is_measured():
