@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -119,6 +120,7 @@ def examples(n: int = 120, seed: int = 0) -> tuple[list[dict[str, float]], np.nd
     return rows, np.clip(1.02 - 0.08 * blur + rng.normal(0, 0.02, n), 0, 1)
 
 
+@functools.cache
 def model() -> QualityModel:
     rows, dice = examples()
     fitted = fit_quality(rows, dice.tolist(), list(range(len(rows))))
@@ -147,7 +149,7 @@ def test_the_model_is_plain_json_and_the_same_twice(tmp_path):
     fitted = model()
     fitted.save(tmp_path)
     assert load_quality(tmp_path) == fitted
-    assert model().to_dict() == fitted.to_dict()
+    assert model.__wrapped__().to_dict() == fitted.to_dict()
     assert load_quality(tmp_path / "elsewhere") is None
     other = replace(fitted, intercept=fitted.intercept + 1)
     assert other.identity["sha256"] != fitted.identity["sha256"]
@@ -222,6 +224,30 @@ def test_masks_of_a_run_are_judged_by_its_model(judged, manifest):
     assert entry.quality is not None
     assert 0 < entry.quality < 1
     assert bool(entry.reason) == (entry.quality < LOW_QUALITY)
+
+
+def test_a_cache_holds_the_quality_and_says_which_model_it_is_of(judged, archive, tmp_path):
+    from lesioncore.cache import MaskCache
+    from segstage.caching import cache
+    from segstage.config import CacheConfig
+
+    out = tmp_path / "cache"
+    config = CacheConfig(
+        dataset="phantom", root=archive, out=out, weights=judged, device="cpu", workers=0, limit=4
+    )
+    assert cache(config) == 0
+    masks = MaskCache(out)
+    fitted = load_quality(judged)
+    assert fitted is not None
+    assert masks.quality_models == [fitted.identity]
+    table = masks.table()
+    assert table["quality"].between(0, 1).all()
+    # An image in the run: the member that did not see it, as in validation.
+    oof = pd.read_csv(judged / "oof.csv", dtype={"image_id": str}).set_index("image_id")
+    again = oof.loc[table["image_id"], [n for n in oof if n.startswith("trait_")]]
+    again.columns = [name.removeprefix("trait_") for name in again.columns]
+    expected = [fitted.predict(row) for row in again.to_dict("records")]
+    assert table["quality"].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_quality_decides_no_mask_so_it_is_not_in_the_fingerprint(judged, tmp_path):
