@@ -65,7 +65,7 @@ def inspect_images(
     ----------
     manifest : DataFrame
     masks : bool
-        Look at the mask too: every row names one of the size of its image.
+        Look at the mask too, where a row names one: it is of the size of its image.
     near : bool
         Look for near copies too.
     workers : int
@@ -123,7 +123,7 @@ class _Looks(Dataset[_Look]):
     def __init__(self, manifest: pd.DataFrame, masks: bool, near: bool) -> None:
         # Plain arrays: a forked worker would copy the pages of a table by counting references.
         self.images = np.asarray(manifest["image"], dtype=np.str_)
-        self.masks = np.asarray(manifest["mask"], dtype=np.str_) if masks else None
+        self.masks = np.asarray(manifest["mask"].fillna(""), dtype=np.str_) if masks else None
         self.near = near
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ class _Looks(Dataset[_Look]):
                 problem = defect(data)
                 return _Look(digest, f"{name}: {problem}" if problem else "", None)
             image = decode_image(data, name)
-            if self.masks is not None:
+            if self.masks is not None and self.masks[row]:
                 read_mask(str(self.masks[row]), (image.shape[0], image.shape[1]))
             if self.near:
                 grey = grey_copy(image)

@@ -30,6 +30,12 @@ class TrainConfig(DataOptions, FitOptions):
         ema: decay a step of an average of the weights, which is then what is kept; 0 for none
         multi_scale: draw each step's size within this part of size, up or down; 0 for none
         encoder_lr_factor: rate of the pretrained encoder, as a part of lr
+        embeddings: what a frozen encoder (lite_medsam, sam, cascade) makes of each image is kept:
+            auto in the run folder until the run ends, off never (then images are augmented), or
+            in this folder for further runs
+        teacher: mask cache to learn from; its soft masks blend with the true ones, and stand in
+            where an image has none
+        teacher_weight: part of the teacher where both are there
         tta: views that the run is used with, flips or d4; goes into its card
         threshold: probability from which a pixel is lesion
         largest_component: keep only the largest part of a mask
@@ -53,6 +59,9 @@ class TrainConfig(DataOptions, FitOptions):
     multi_scale: float = 0.0
     encoder_lr_factor: float = 0.3
     tta: Tta = "none"
+    embeddings: str = "auto"
+    teacher: Path | None = None
+    teacher_weight: float = 0.5
     threshold: float = 0.5
     largest_component: bool = True
     fill_holes: bool = True
@@ -66,6 +75,8 @@ class TrainConfig(DataOptions, FitOptions):
             raise ValueError(f"ema is {self.ema}: wanted 0 (none) to below 1, such as 0.999")
         if not 0 <= self.multi_scale < 1:
             raise ValueError(f"multi_scale is {self.multi_scale}: wanted 0 (none) to below 1")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ValueError(f"teacher_weight is {self.teacher_weight}: wanted a part, 0 to 1")
         check_post(self.threshold, self.min_area)
 
 

@@ -17,6 +17,7 @@ from lesioncore.files import sha256_bytes
 from lesioncore.images import decode_image, read_image, read_image_bytes, read_mask
 from lesioncore.progress import log
 from lesioncore.transforms import JointTransform
+from segstage.teacher import Teacher
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
-    """Return the rows that name a mask.
+def with_masks(
+    manifest: pd.DataFrame, max_failed: int = 0, teacher: Teacher | None = None
+) -> pd.DataFrame:
+    """Return the rows that name a mask, or for which a teacher has one.
 
     Raises
     ------
@@ -34,6 +37,9 @@ def with_masks(manifest: pd.DataFrame, max_failed: int = 0) -> pd.DataFrame:
         No row does, or more than `max_failed` do not.
     """
     missing = manifest["mask"].isna()
+    if teacher is not None:
+        teacher.check(manifest)
+        missing &= ~manifest["image_id"].astype(str).map(teacher.knows).astype(bool)
     count = int(missing.sum())
     if count == 0:
         return manifest
@@ -62,6 +68,8 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         With `image` and `mask`.
     transform : JointTransform
         From images and masks of any size to one size.
+    teacher : Teacher, optional
+        Blends its soft masks into the true ones, and stands in where a row names none.
 
     Notes
     -----
@@ -69,10 +77,14 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     on a border that fell between pixels). The network normalises pixels itself, on its device.
     """
 
-    def __init__(self, manifest: pd.DataFrame, transform: JointTransform) -> None:
+    def __init__(
+        self, manifest: pd.DataFrame, transform: JointTransform, teacher: Teacher | None = None
+    ) -> None:
         # Plain lists: a forked worker would copy the pages of a table by counting references.
         self.images = np.asarray(manifest["image"], dtype=np.str_)
-        self.masks = np.asarray(manifest["mask"], dtype=np.str_)
+        self.masks = np.asarray(manifest["mask"].fillna(""), dtype=np.str_)
+        self.ids = np.asarray(manifest["image_id"], dtype=np.str_)
+        self.teacher = teacher
         self.transform = transform
 
     def __len__(self) -> int:
@@ -80,8 +92,14 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = read_image(str(self.images[index]))
-        mask = read_mask(str(self.masks[index]), image.shape[:2])
-        small, outline = self.transform(image, mask.astype(np.uint8) * 255)
+        name = str(self.masks[index])
+        mask = read_mask(name, image.shape[:2]) if name else None
+        if self.teacher is not None:
+            target = self.teacher.target(str(self.ids[index]), mask)
+        else:
+            assert mask is not None
+            target = mask.astype(np.uint8) * 255
+        small, outline = self.transform(image, target)
         assert outline is not None
         return torch.from_numpy(small), torch.from_numpy(outline)
 

@@ -21,7 +21,8 @@ MONITOR = "val_jaccard"
 class SegmentationTask(pl.LightningModule):
     """Model, loss and metrics.
 
-    Batches are ``(B, H, W, 3) uint8 RGB`` images and ``(B, H, W) uint8`` masks, 255 on the lesion.
+    Batches are ``(B, H, W, 3) uint8 RGB`` images and ``(B, H, W) uint8`` masks, 255 on the lesion,
+    and where they are kept the images' embeddings.
     """
 
     def __init__(self, segmenter: Segmenter, config: TrainConfig) -> None:
@@ -31,18 +32,19 @@ class SegmentationTask(pl.LightningModule):
         self.config = config
         self.criterion = create_loss(config.loss)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Return the loss of a batch."""
-        images, truth = self._scaled(batch)
-        loss = self.segmenter.loss(self.segmenter.prepare(images), truth, self.criterion)
+        images, truth = self._scaled(batch[0], batch[1])
+        kept = batch[2:]
+        loss = self.segmenter.loss(self.segmenter.prepare(images), truth, self.criterion, *kept)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(truth))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Log loss, Dice and Jaccard of a batch."""
-        images, masks = batch
+        images, masks, *kept = batch
         truth = masks[:, None].float() / 255
-        logits = self.segmenter(self.segmenter.prepare(images))
+        logits = self.segmenter(self.segmenter.prepare(images), *kept)
         dice, jaccard = hard_overlap(logits, truth)
         scores = {
             "val_loss": self.criterion(logits, truth),
@@ -63,9 +65,8 @@ class SegmentationTask(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches) // self.config.epochs
         return optimiser_and_schedule(groups, self.config, max(steps, 1))
 
-    def _scaled(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _scaled(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (B, h, w, 3) uint8 and truth (B, 1, h, w), at this step's size."""
-        images, masks = batch
         truth = masks[:, None].float() / 255
         side = self._side(images.shape[1])
         if side == images.shape[1]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import Dataset
 
 from lesioncore.archives import archive_names, load_archives
 from lesioncore.devices import choose_device, choose_workers
@@ -23,21 +25,25 @@ from lesioncore.training_split import training_split
 from lesioncore.transforms import segmentation_train, stretch_only
 from segstage.config import TrainConfig
 from segstage.dataset import SegmentationDataset, with_masks
+from segstage.embeddings import EmbeddingStore, embedded
 from segstage.losses import create_loss
 from segstage.models._registry import Segmenter, create_segmenter, segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
 from segstage.provenance import FILE as PROVENANCE
-from segstage.provenance import provenance_table, write_provenance
+from segstage.provenance import provenance_table, read_provenance, write_provenance
 from segstage.quality_fit import quality_of_run
 from segstage.scoring import score_images
 from segstage.summary import summary, title
 from segstage.task import MONITOR, SegmentationTask
+from segstage.teacher import Teacher
 from weights.card import WeightCard
 from weights.store import CARD, read_card, rewrite_card, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_EMBEDDINGS = "embeddings"
 
 
 def train(config: TrainConfig) -> int:
@@ -80,13 +86,14 @@ def train(config: TrainConfig) -> int:
             log.info("member-%d is finished", number)
             continue
         _train_member(run, number, manifest, split, config)
+    shutil.rmtree(run.path(_EMBEDDINGS), ignore_errors=True)
     _finish(run, split, config)
     return 0
 
 
 def _inspected(manifest: pd.DataFrame, config: TrainConfig) -> Inspected:
     return inspect_images(
-        with_masks(manifest, config.max_failed),
+        with_masks(manifest, config.max_failed, _teacher(config)),
         masks=True,
         near=config.near_duplicates,
         workers=config.workers,
@@ -130,15 +137,17 @@ def _train_member(
         torch.manual_seed(config.seed + number)
         segmenter = new_segmenter(config)
         task = SegmentationTask(segmenter, config)
-        loaders = _loaders(rows.loc[train_ids], rows.loc[val_ids], config, number)
         if segmenter.trainable:
+            store = _embeddings(run, segmenter, rows.loc[[*train_ids, *val_ids]], config)
+            judged = with_masks(rows.loc[val_ids], len(val_ids) - 1)
+            loaders = _loaders(rows.loc[train_ids], judged, config, number, store)
             fit(task, *loaders, folder=folder, options=config, monitor=MONITOR, ema=config.ema)
         card = member_card(task.segmenter, config, number, len(train_ids))
         save_weights(folder, task.segmenter.state_dict(), card)
     member = LesionSegmenter.load(folder, config.device, config.precision)
     scores = score_images(
         member,
-        rows.loc[val_ids].reset_index(drop=True),
+        with_masks(rows.loc[val_ids].reset_index(drop=True), len(val_ids) - 1),
         groups=split.set_index("image_id")["group"],
         workers=config.workers,
         description=f"scoring member {number}",
@@ -190,15 +199,48 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
     )
 
 
+def _teacher(config: TrainConfig) -> Teacher | None:
+    return None if config.teacher is None else Teacher(config.teacher, config.teacher_weight)
+
+
+def _embeddings(
+    run: Run, segmenter: Segmenter, rows: pd.DataFrame, config: TrainConfig
+) -> EmbeddingStore | None:
+    """Return the kept embeddings of some rows, made now where they are not there; None without."""
+    wanted = config.embeddings
+    if wanted == "off" or (wanted == "auto" and segmenter.embedding_key() is None):
+        return None
+    folder = run.path(_EMBEDDINGS) if wanted == "auto" else Path(wanted)
+    table = read_provenance(run.folder)
+    assert table is not None
+    digests = dict(zip(table["image_id"], table["image_sha256"], strict=True))
+    store = EmbeddingStore(folder, segmenter, config.size, digests)
+    store.fill(
+        segmenter, rows, device=config.device, precision=config.precision, workers=config.workers
+    )
+    if config.augment != "none":
+        log.info("images are not augmented, their embeddings are kept (--embeddings off augments)")
+    return store
+
+
 def _loaders(
-    train_rows: pd.DataFrame, val_rows: pd.DataFrame, config: TrainConfig, number: int
+    train_rows: pd.DataFrame,
+    val_rows: pd.DataFrame,
+    config: TrainConfig,
+    number: int,
+    store: EmbeddingStore | None = None,
 ) -> tuple[Any, Any]:
     seed = config.seed + number
     workers = choose_workers(config.workers)
-    learn = SegmentationDataset(
-        train_rows, segmentation_train(config.size, config.augment, seed=seed)
-    )
-    check = SegmentationDataset(val_rows, stretch_only(config.size))
+    teacher = _teacher(config)
+    learn: Dataset[Any]
+    check: Dataset[Any]
+    if store is not None:
+        learn, check = embedded(train_rows, store, teacher), embedded(val_rows, store)
+    else:
+        chain = segmentation_train(config.size, config.augment, seed=seed)
+        learn = SegmentationDataset(train_rows, chain, teacher)
+        check = SegmentationDataset(val_rows, stretch_only(config.size))
     batch = min(config.batch_size, len(learn))
     return (
         make_loader(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lesioncore.errors import UsageError, unknown_name
 from segstage.models._lora import add_lora
 from segstage.models._registry import Segmenter
+from segstage.models._sam_network import PromptedNetwork
 from segstage.prompts import (
     Prompt,
     centre_prior,
@@ -28,60 +29,6 @@ from segstage.prompts import (
 AutoPrompt = Literal["saliency", "centre", "image"]
 #: What learns: the mask decoder, or nothing.
 Tune = Literal["decoder", "none"]
-
-
-class BatchDecoder(MaskDecoder):
-    """SAM's mask decoder for a batch of images with one prompt each.
-
-    The original repeats each embedding for every prompt, so it fails on two images. The parameters
-    are the same; only the mask for one object is made, which needs one of its four heads.
-    """
-
-    def forward(  # type: ignore[override]
-        self, embeddings: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
-    ) -> Tensor:
-        """Return logits (B, 1, 4h, 4w) of embeddings (B, C, h, w) and their embedded prompts."""
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
-        source = embeddings + dense
-        batch, channels, height, width = source.shape
-        found, source = self.transformer(source, position.expand(batch, -1, -1, -1), tokens)
-        source = source.transpose(1, 2).reshape(batch, channels, height, width)
-        fine = self.output_upscaling(source)
-        weights = self.output_hypernetworks_mlps[0](found[:, 1])
-        return torch.einsum("bc,bchw->bhw", weights, fine)[:, None]
-
-
-class PromptedNetwork(nn.Module):
-    """Image encoder, prompt encoder and mask decoder, in the names of SAM's checkpoints.
-
-    Parameters
-    ----------
-    image_encoder : Module
-        From (B, 3, size, size) to (B, channels, grid, grid).
-    size, grid : int
-        Side of the network's picture, and of its embedding.
-    channels : int
-    """
-
-    def __init__(self, image_encoder: nn.Module, size: int, grid: int, channels: int = 256) -> None:
-        super().__init__()
-        self.image_encoder = image_encoder
-        self.prompt_encoder = PromptEncoder(
-            embed_dim=channels,
-            image_embedding_size=(grid, grid),
-            input_image_size=(size, size),
-            mask_in_chans=16,
-        )
-        self.mask_decoder = BatchDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=channels, mlp_dim=8 * channels, num_heads=8
-            ),
-            transformer_dim=channels,
-            iou_head_depth=3,
-            iou_head_hidden_dim=channels,
-        )
 
 
 class PromptedSegmenter(Segmenter):
@@ -153,6 +100,8 @@ class PromptedSegmenter(Segmenter):
             decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
         if lora_rank:
             add_lora(self.network.image_encoder, lora_rank)
+        # A new module trains, and Lightning leaves it so: what is frozen must be told.
+        self.train()
         return {
             "prompt": prompt,
             "point": point,
@@ -171,6 +120,17 @@ class PromptedSegmenter(Segmenter):
     def frozen_features(self) -> bool:
         """Whether `embed` stays the same while training, so that its results can be kept."""
         return self.lora_rank == 0
+
+    def embedding_key(self) -> dict[str, Any] | None:
+        """Return the encoder's hash and what it sees; None with adapters, which change it."""
+        if not self.frozen_features:
+            return None
+        return {
+            "segmenter": self.name,
+            "encoder_sha256": state_sha256(self.network.image_encoder.state_dict()),
+            "image_size": self.image_size,
+            **self.normalisation,
+        }
 
     def train(self, mode: bool = True) -> PromptedSegmenter:
         """Switch to training; the image encoder's batch norm keeps its statistics."""
@@ -286,6 +246,16 @@ def resized(images: Tensor, size: int) -> Tensor:
     if images.shape[2:] == (size, size):
         return images
     return interpolate(images, (size, size), mode="bilinear", antialias=True)
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors: names, shapes, types and values."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _corners(box: tuple[float, float, float, float], size: int) -> list[float]:

@@ -97,6 +97,18 @@ class Segmenter(nn.Module):
         """
         return criterion(self(images), truth)
 
+    def embedding_key(self) -> dict[str, Any] | None:
+        """Return what decides the results of `embed`; None where learning changes them.
+
+        A member that returns a key takes kept embeddings in `forward` and `loss` as a further
+        argument, see `segstage.embeddings`.
+        """
+        return None
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what a frozen encoder makes of normalised images, (B, C, h, w)."""
+        raise NotImplementedError
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that start from ImageNet and learn at a lower rate."""
         return []

@@ -93,16 +93,17 @@ class Cascade(Segmenter):
         )
         mean, std = (tuple(self.prompted.normalisation[key]) for key in ("mean", "std"))
         self.describe(options, mean, std, origin)
+        # A new module trains, and Lightning leaves it so: what is frozen must be told.
+        self.train()
 
     @property
     def trainable(self) -> bool:  # type: ignore[override]
         """Whether the prompted network has anything left to learn."""
         return self.prompted.trainable
 
-    @property
-    def frozen_features(self) -> bool:
-        """Whether `embed` stays the same while training."""
-        return self.prompted.frozen_features
+    def embedding_key(self) -> dict[str, Any] | None:
+        """Return the key of the prompted network's embeddings, which are its own."""
+        return self.prompted.embedding_key()
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the prompted network's embeddings of normalised images."""

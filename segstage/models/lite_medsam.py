@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lesioncore.errors import UsageError
-from segstage.models._prompted import PromptedNetwork, PromptedSegmenter, resized
+from segstage.models._prompted import PromptedSegmenter, resized
 from segstage.models._registry import register
+from segstage.models._sam_network import PromptedNetwork
 from segstage.models._tiny_vit import TinyVitEncoder
 from weights.lite_medsam import load_lite_medsam
 

@@ -11,8 +11,9 @@ from segment_anything.modeling import ImageEncoderViT
 
 from lesioncore.errors import LesionError, unknown_name
 from lesioncore.files import sha256_file
-from segstage.models._prompted import PromptedNetwork, PromptedSegmenter
+from segstage.models._prompted import PromptedSegmenter
 from segstage.models._registry import register
+from segstage.models._sam_network import PromptedNetwork
 from weights.imagenet import ImageNetRecord, fill, read_tensors
 
 
