@@ -11,6 +11,7 @@ from typing import Any, Literal
 from clsstage.config import TrainConfig as ClassifierTraining
 from lesioncore.config import ComputeOptions, DataOptions
 from segstage.config import TrainConfig as SegmenterTraining
+from segstage.config import Tta
 
 # What a run decides once for both stages; the rest of a stage's options is a section of its own.
 _SHARED = (
@@ -119,9 +120,11 @@ class PredictConfig(ComputeOptions):
 
     Args:
         photos: image files, or folders of them (with their subfolders)
-        segmenter: run folder of `segstage train` (RUN/segmentation of a `lesion run`)
+        segmenter: run folder of `segstage train` (RUN/segmentation of a `lesion run`), or the name
+            of weights that ship; left out, those
         classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`)
         run: folder of a `lesion run`, in place of segmenter and classifier
+        tta: average masks over views, the four mirrorings (flips) or all eight symmetries (d4)
         age: age in years of the person on all these photographs
         sex: female or male
         site: where the lesion is, e.g. back, face, "lower extremity"
@@ -137,6 +140,7 @@ class PredictConfig(ComputeOptions):
     segmenter: Path | None = None
     classifier: Path | None = None
     run: Path | None = None
+    tta: Tta | None = None
     age: float | None = None
     sex: str | None = None
     site: str | None = None

@@ -84,9 +84,10 @@ class LesionPipeline:
     @classmethod
     def load(
         cls,
-        segmenter: str | PathLike[str],
+        segmenter: str | PathLike[str] | None,
         classifier: str | PathLike[str] | None = None,
         *,
+        tta: str | None = None,
         device: str = "auto",
         precision: str = "auto",
     ) -> LesionPipeline:
@@ -96,9 +97,11 @@ class LesionPipeline:
         ----------
         segmenter : path
             Run folder of `segstage train` or a weights folder. The folder of a `lesion run` holds
-            both stages, and `classifier` is then left out.
+            both stages, and `classifier` is then left out. None takes the weights that ship.
         classifier : path, optional
             Run folder of `clsstage train` or a weights folder.
+        tta : str, optional
+            Views that masks are averaged over, "none", "flips" or "d4"; left out, the segmenter's.
         device : str
             "auto", "cpu", "cuda" or "mps".
         precision : str
@@ -112,9 +115,9 @@ class LesionPipeline:
         from clsstage.predictor import LesionClassifier
         from segstage.predictor import LesionSegmenter
 
-        first, second = stage_folders(Path(fspath(segmenter)), classifier)
+        first, second = stage_folders(segmenter, classifier)
         return cls(
-            LesionSegmenter.load(first, device, precision),
+            LesionSegmenter.load(first, device, precision, tta=tta),
             LesionClassifier.load(second, device, precision),
         )
 
@@ -180,8 +183,12 @@ def read_photo(image: Any) -> tuple[NDArray[np.uint8], str]:
     return read_image(fspath(image)), key or Path(path).stem
 
 
-def stage_folders(segmenter: Path, classifier: str | PathLike[str] | None) -> tuple[Path, Path]:
+def stage_folders(
+    segmenter: str | PathLike[str] | None, classifier: str | PathLike[str] | None
+) -> tuple[Path | None, Path]:
     """Return the folders of both stages; the folder of a `lesion run` holds both.
+
+    No segmenter is the one that ships.
 
     Raises
     ------
@@ -189,7 +196,12 @@ def stage_folders(segmenter: Path, classifier: str | PathLike[str] | None) -> tu
         One folder was given and it is no `lesion run`.
     """
     if classifier is not None:
-        return segmenter, Path(fspath(classifier))
+        return None if segmenter is None else Path(fspath(segmenter)), Path(fspath(classifier))
+    if segmenter is None:
+        raise LesionError(
+            "neither a segmenter nor a classifier was named", wanted="at least a classifier"
+        )
+    segmenter = Path(fspath(segmenter))
     stages = segmenter / "segmentation", segmenter / "classification"
     for stage in stages:
         if not (stage / "run.json").is_file():

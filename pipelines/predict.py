@@ -36,7 +36,7 @@ def predict(config: PredictConfig) -> int:
     names = photo_names(photos)
     said = _metadata(config, names)
     pipeline = LesionPipeline.load(
-        segmenter, classifier, device=config.device, precision=config.precision
+        segmenter, classifier, tta=config.tta, device=config.device, precision=config.precision
     )
     rows = []
     for photo in track(photos, "predicting"):
@@ -97,15 +97,17 @@ def write_overlay(out: Path, photo: Path, result: PipelineResult, size: int = 64
         sheet.save(temporary)
 
 
-def _stages(config: PredictConfig) -> tuple[Path, Path]:
+def _stages(config: PredictConfig) -> tuple[Path | None, Path]:
     if config.run is not None and (config.segmenter or config.classifier):
         raise UsageError("--run and --segmenter or --classifier", wanted="one or the other")
     if config.run is not None:
         return stage_folders(config.run, None)
-    if config.segmenter is None or config.classifier is None:
+    from weights.resolve import shipped_names
+
+    if config.classifier is None or (config.segmenter is None and not shipped_names()):
         lacking = "--segmenter" if config.segmenter is None else "--classifier"
         raise UsageError(
-            f"no {lacking} given, and no weights ship with this version yet",
+            f"no {lacking} given, and none ships with this installation",
             wanted="--run RUN, or both --segmenter RUN and --classifier RUN",
             mend="lesion demo makes a small pair in runs/demo",
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesioncore.cache import MaskEntry
-from lesioncore.devices import choose_workers
+from lesioncore.devices import choose_workers, core_count
 from lesioncore.errors import LesionError
 from lesioncore.images import read_mask
 from lesioncore.loading import make_loader
@@ -22,6 +23,8 @@ from segstage.quality import NO_SIZE, ExpectedSize, tile_size
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_THREADS = 8
 
 
 def stream_masks(
@@ -63,8 +66,10 @@ def stream_masks(
             strict=True,
         )
     )
-    for batch in track(loader, description):
-        yield from _segment_batch(segmenter, batch, facts, out_of_fold)
+    # After the network the cores are idle: OpenCV and NumPy let threads share a batch's masks.
+    with ThreadPoolExecutor(min(core_count(), _THREADS)) as pool:
+        for batch in track(loader, description):
+            yield from _segment_batch(segmenter, batch, facts, out_of_fold, pool)
 
 
 def expected_sizes(manifest: pd.DataFrame) -> list[ExpectedSize]:
@@ -81,7 +86,11 @@ def expected_sizes(manifest: pd.DataFrame) -> list[ExpectedSize]:
 
 
 def _segment_batch(
-    segmenter: LesionSegmenter, batch: list[ImageBatchItem], facts: list[Any], out_of_fold: bool
+    segmenter: LesionSegmenter,
+    batch: list[ImageBatchItem],
+    facts: list[Any],
+    out_of_fold: bool,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[int, MaskEntry | None]]:
     everyone = Assignment(
         tuple(range(len(segmenter.members))), "mean" if len(segmenter.members) > 1 else "0", False
@@ -106,35 +115,32 @@ def _segment_batch(
             }
             found = zip(*segmenter.maps(pixels, members), strict=True)
             maps |= {item.row: one for item, one in zip(group, found, strict=True)}
-    for item in batch:
+
+    def finished(item: ImageBatchItem) -> tuple[int, MaskEntry | None]:
         image_id, who = facts[item.row][0], chosen[item.row]
+        entry = None
         if item.row in maps:
-            yield (
-                item.row,
-                segmenter.entry(
-                    maps[item.row][0],
-                    disagreement=maps[item.row][1],
-                    image_id=image_id,
-                    image_sha256=item.sha256,
-                    shape=item.shape,
-                    member=who.label,
-                    in_sample=who.in_sample,
-                    expected=facts[item.row][3],
-                ),
+            entry = segmenter.entry(
+                maps[item.row][0],
+                disagreement=maps[item.row][1],
+                image_id=image_id,
+                image_sha256=item.sha256,
+                shape=item.shape,
+                member=who.label,
+                in_sample=who.in_sample,
+                expected=facts[item.row][3],
             )
         elif item.problem:
-            yield (
-                item.row,
-                MaskEntry.failed(
-                    image_id=image_id,
-                    image_sha256=item.sha256,
-                    reason=item.problem,
-                    member=who.label,
-                    in_sample=who.in_sample,
-                ),
+            entry = MaskEntry.failed(
+                image_id=image_id,
+                image_sha256=item.sha256,
+                reason=item.problem,
+                member=who.label,
+                in_sample=who.in_sample,
             )
-        else:
-            yield item.row, None
+        return item.row, entry
+
+    yield from pool.map(finished, batch)
 
 
 def score_images(
