@@ -30,7 +30,7 @@ MEASUREMENTS_VERSION = 1
 #: A 3D-TBP tile of ISIC 2024 shows 15 x 15 mm of skin, whatever its pixels (Kurtansky et al. 2024).
 TILE_SIDE_MM = 15.0
 #: A lesion with its ring is measured at this many pixels a side at most.
-_WORK_SIDE = 384
+_WORK_SIDE = 320
 
 _LENGTHS = ("max_feret", "major_axis", "minor_axis", "equivalent_diameter", "perimeter")
 SHAPE = (

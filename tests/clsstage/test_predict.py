@@ -90,7 +90,7 @@ def test_masks_that_fail_fall_back_one_by_one(two_folds, tmp_path, manifest, cla
     table = classifier.predict_table(manifest, cache, workers=0)
     assert table["mask_status"].tolist() == ["distrusted"] * 20 + ["missing"] * (COUNT - 20)
     assert set(table["focus"]) == {"full"}
-    assert table["reason"].str.contains("quality 0.10 is under 0.5|no mask of this image").all()
+    assert table["reason"].str.contains("quality 0.10 is under 0.6|no mask of this image").all()
 
 
 def test_masks_of_another_segmenter_are_noticed(two_folds, tmp_path, manifest, caplog):
