@@ -25,7 +25,7 @@ from segstage.postprocess import (
 )
 from segstage.provenance import Provenance
 from segstage.quality import NO_SIZE, ExpectedSize, mask_traits
-from segstage.views import disagreement
+from segstage.views import at_size, disagreement
 from weights.card import WeightCard
 
 __all__ = ["INFERENCE_VERSION", "KIND", "LesionSegmenter"]
@@ -244,25 +244,17 @@ class LesionSegmenter:
                     view.back(self.members[number](view.of(ready)).float().sigmoid()[:, 0])
                     for view in run.views
                 )
-        voters = [self._sized(one) for maps in by_run.values() for one in maps]
+        voters = [at_size(one, self.size) for maps in by_run.values() for one in maps]
         if len(by_run) == 1:
             total, count = voters[0], len(voters)
             for one in voters[1:]:
                 total = total + one
         else:
-            means = [self._sized(torch.stack(maps).mean(0)) for maps in by_run.values()]
+            means = [at_size(torch.stack(maps).mean(0), self.size) for maps in by_run.values()]
             total, count = torch.stack(means).sum(0), len(means)
         apart = disagreement(voters)
         maps = (total * (255 / count)).round_().to(torch.uint8).cpu().numpy()
         return np.asarray(maps), [None] * len(maps) if apart is None else apart.tolist()
-
-    def _sized(self, maps: Tensor) -> Tensor:
-        """Return (B, s, s) maps at the size of the payload."""
-        if maps.shape[-1] == self.size:
-            return maps
-        sides = (self.size, self.size)
-        grown = torch.nn.functional.interpolate(maps[:, None], sides, mode="bilinear")
-        return grown[:, 0]
 
     def entry(
         self,

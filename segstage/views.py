@@ -58,6 +58,13 @@ def views_of(name: str) -> tuple[View, ...]:
     return VIEWS[name]
 
 
+def at_size(maps: Tensor, size: int) -> Tensor:
+    """Return (B, s, s) float maps at (B, size, size), by linear interpolation."""
+    if maps.shape[-1] == size:
+        return maps
+    return torch.nn.functional.interpolate(maps[:, None], (size, size), mode="bilinear")[:, 0]
+
+
 def disagreement(maps: Sequence[Tensor]) -> Tensor | None:
     """Return how far several maps of the same pictures lie apart: 1 minus their mean Dice.
 
