@@ -107,7 +107,7 @@ MEMBERS = (
     Member("foundation", "`unet`, 192 px, 6 epochs", ("--size", "192", "--epochs", "6")),
     Member("shipped", "the weights that come with the project", weights="shipped"),
 )
-LIST = Path(str(files("lesioncore.testlists") / "isic-task1.txt"))
+LIST = Path(str(files("lesioncore.testlists") / "isic2018_task1.txt"))
 #: Pairs whose difference is printed: the first minus the second.
 PAIRS = (
     ("attention_unet", "unet"),
