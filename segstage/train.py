@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def _train_member(
     if not (folder / CARD).is_file():
         torch.manual_seed(config.seed + number)
         segmenter = new_segmenter(config)
+        _warn_of_seen(segmenter, val_ids)
         task = SegmentationTask(segmenter, config)
         if segmenter.trainable:
             store = _embeddings(run, segmenter, rows.loc[[*train_ids, *val_ids]], config)
@@ -197,6 +199,22 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
         limits="Masks of single lesions on photographs like those it was trained on. A research "
         "tool, never a diagnosis.",
     )
+
+
+def _warn_of_seen(segmenter: Segmenter, val_ids: Sequence[str]) -> None:
+    """Warn where a part of the network learned from images that it is now validated on."""
+    home = segmenter.built_on
+    if home is None or not home.name.startswith("member-"):
+        return
+    seen, _ = member_ids(read_split(home.parent / "split.csv"), int(home.name.split("-")[-1]))
+    shared = set(seen) & set(val_ids)
+    if shared:
+        log.warning(
+            "%s learned from %d of the %d images to validate on: their scores and masks flatter",
+            home,
+            len(shared),
+            len(val_ids),
+        )
 
 
 def _teacher(config: TrainConfig) -> Teacher | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -35,6 +36,8 @@ class Segmenter(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        #: Member folder of the run whose weights are a part of this network from the start.
+        self.built_on: Path | None = None
         self.options: dict[str, Any] = {}
         self.origin: dict[str, str] = {}
 

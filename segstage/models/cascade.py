@@ -70,7 +70,7 @@ class Cascade(Segmenter):
                 f"blend is {blend}, margin {margin}, train_prompt {train_prompt!r}",
                 wanted="blend within [0, 1], margin of 0 to below 1, train_prompt coarse or truth",
             )
-        self.coarse, size, first = _coarse(coarse, coarse_size, encoder_weights)
+        self.coarse, size, first, self.built_on = _coarse(coarse, coarse_size, encoder_weights)
         self.coarse_size, self.margin, self.blend = size, float(margin), float(blend)
         self.train_prompt, self.threshold = train_prompt, float(threshold)
         self.coarse.requires_grad_(False)
@@ -168,8 +168,8 @@ class Cascade(Segmenter):
 
 def _coarse(
     given: str | Path | Mapping[str, Any] | None, size: int | None, encoder_weights: str
-) -> tuple[Segmenter, int, ImageNetRecord]:
-    """Return the coarse segmenter, the side of its pictures and where its weights come from."""
+) -> tuple[Segmenter, int, ImageNetRecord, Path | None]:
+    """Return the coarse segmenter, its pictures' side, the record and folder of its weights."""
     from weights.resolve import resolve
     from weights.store import fill_network, load_weights
 
@@ -180,7 +180,8 @@ def _coarse(
                 wanted="coarse: the run folder of a trained segmenter",
                 mend="segstage train --out RUN, then --arch_options '{coarse: RUN}'",
             )
-        return create_segmenter(**dict(given), encoder_weights="none"), size, ImageNetRecord("none")
+        made = create_segmenter(**dict(given), encoder_weights="none")
+        return made, size, ImageNetRecord("none"), None
     if given is None:
         raise UsageError(
             "a cascade needs a coarse segmenter",
@@ -201,7 +202,7 @@ def _coarse(
     segmenter = create_segmenter(options.pop("name"), **options, encoder_weights="none")
     fill_network(segmenter, state, home)
     origin = ImageNetRecord(f"coarse:{card.name}", card.sha256, card.licence)
-    return segmenter, int(card.preprocessing["size"]), origin
+    return segmenter, int(card.preprocessing["size"]), origin, home
 
 
 def _prompted(given: str | Mapping[str, Any], encoder_weights: str) -> PromptedSegmenter:

@@ -105,7 +105,9 @@ def test_the_weights_of_a_run_become_the_coarse_part(run: TrainConfig) -> None:
         assert torch.equal(again(images), made.eval()(images))
 
 
-def test_it_is_trained_and_used_like_any_other(archive: Path, run: TrainConfig) -> None:
+def test_it_is_trained_and_used_like_any_other(
+    archive: Path, run: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     from segstage.predictor import LesionSegmenter
     from segstage.train import train
     from tests.segstage.conftest import tiny
@@ -124,6 +126,8 @@ def test_it_is_trained_and_used_like_any_other(archive: Path, run: TrainConfig) 
     card = LesionSegmenter.load(out, device="cpu").cards[0]
     assert card.architecture["coarse"]["name"] == "unet"
     assert "coarse:" in card.first_weights["source"]
+    # This split is not that of the coarse run, which learned from some of the images.
+    assert "member-0 learned from" in caplog.text
 
 
 def test_wrong_parts_are_refused() -> None:
