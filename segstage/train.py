@@ -204,9 +204,10 @@ def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: 
 def _warn_of_seen(segmenter: Segmenter, val_ids: Sequence[str]) -> None:
     """Warn where a part of the network learned from images that it is now validated on."""
     home = segmenter.built_on
-    if home is None or not home.name.startswith("member-"):
+    if home is None or not (home.parent / "split.csv").is_file():
         return
-    seen, _ = member_ids(read_split(home.parent / "split.csv"), int(home.name.split("-")[-1]))
+    split, number = read_split(home.parent / "split.csv"), home.name.removeprefix("member-")
+    seen, _ = member_ids(split, int(number) if number.isdigit() else 0)
     shared = set(seen) & set(val_ids)
     if shared:
         log.warning(
