@@ -223,7 +223,7 @@ def section(members: list[Member], costs: dict[str, Any], out: Path) -> str:
         f"`python benchmarks/segmenters.py`: the {most} images of the committed test list of "
         "`isic-task1`, with 95% bootstrap intervals by lesion group. Members of the first rows "
         "learn alike: five epochs at 128 px from its training images. Prompts are always found "
-        "without a hand; prompted members are scored on every third image, as their encoder is slow. "
+        "without a hand; prompted members, whose encoder is slow, are scored on every third image. "
         "Milliseconds are of one thread, one image at a time; compare them within "
         "this table only.",
         "",
