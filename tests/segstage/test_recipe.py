@@ -59,7 +59,7 @@ def test_sizes_are_drawn_within_their_spread_and_repeat_with_the_seed() -> None:
         torch.manual_seed(3)
         found = []
         for _ in range(30):
-            images, truth = task._scaled(batch)
+            images, truth = task._scaled(*batch)
             assert images.dtype == torch.uint8
             assert images.shape[1:3] == truth.shape[2:]
             assert truth.min() == 1
