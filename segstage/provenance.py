@@ -125,6 +125,32 @@ def provenance_table(
     return table
 
 
+def with_earlier(
+    table: pd.DataFrame, earlier: pd.DataFrame | None, member: int = 0
+) -> pd.DataFrame:
+    """Return a run's record joined with that of the weights it started from.
+
+    What those learned from every member of the new run has seen, whatever its own split says.
+
+    Parameters
+    ----------
+    table, earlier : DataFrame
+        See `Provenance`; `earlier` is None where nothing is known.
+    member : int
+        Which member of the earlier run it was.
+    """
+    import pandas as pd
+
+    if earlier is None:
+        return table
+    seen = earlier[(earlier["role"] == "train") & (earlier["fold"].astype(int) != member)]
+    group = table.set_index(table["image_id"].astype(str))["group"]
+    ids = seen["image_id"].astype(str)
+    seen = seen.assign(group=ids.map(group).fillna(ids).to_numpy(), fold=-1, role="train")
+    columns = [name for name in table.columns if name in seen]
+    return pd.concat([table, seen[columns]], ignore_index=True)
+
+
 def write_provenance(folder: PathLike, table: pd.DataFrame) -> None:
     """Write ``provenance.csv``."""
     write_table(Path(folder) / FILE, table)

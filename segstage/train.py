@@ -27,18 +27,25 @@ from lesioncore.transforms import segmentation_train, stretch_only
 from segstage.config import TrainConfig
 from segstage.dataset import SegmentationDataset, with_masks
 from segstage.embeddings import EmbeddingStore, embedded
+from segstage.ensemble import load_run
 from segstage.losses import create_loss
 from segstage.models._registry import Segmenter, create_segmenter, segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
 from segstage.provenance import FILE as PROVENANCE
-from segstage.provenance import provenance_table, read_provenance, write_provenance
+from segstage.provenance import (
+    provenance_table,
+    read_provenance,
+    with_earlier,
+    write_provenance,
+)
 from segstage.quality_fit import quality_of_run
 from segstage.scoring import score_images
 from segstage.summary import summary, title
 from segstage.task import MONITOR, SegmentationTask
 from segstage.teacher import Teacher
 from weights.card import WeightCard
+from weights.resolve import resolve
 from weights.store import CARD, read_card, rewrite_card, save_weights
 
 if TYPE_CHECKING:
@@ -66,7 +73,7 @@ def train(config: TrainConfig) -> int:
         # Before a folder is made: a mistake should not leave a run that has to be removed.
         choose_device(config.device)
         create_loss(config.loss)
-        new_segmenter(config)
+        started(new_segmenter(config), config.start)
         seen = _inspected(load_archives(config, seed=config.seed), config)
         split = training_split(seen, archive_names(config), config)
         run = Run.open(home, "segstage", config)
@@ -118,7 +125,14 @@ def _take_up(run: Run, manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
 
 def _keep_split(run: Run, split: pd.DataFrame, seen: Inspected) -> None:
     write_split(run.path("split.csv"), split)
-    write_provenance(run.folder, provenance_table(split, seen.manifest, seen.digests))
+    table = provenance_table(split, seen.manifest, seen.digests)
+    start = run.record["config"].get("start")
+    if start is not None:
+        home = resolve(start, kind=KIND)
+        number = home.name.removeprefix("member-")
+        earlier = read_provenance(_run_of(home))
+        table = with_earlier(table, earlier, int(number) if number.isdigit() else 0)
+    write_provenance(run.folder, table)
 
 
 def _train_member(
@@ -136,7 +150,7 @@ def _train_member(
     )
     if not (folder / CARD).is_file():
         torch.manual_seed(config.seed + number)
-        segmenter = new_segmenter(config)
+        segmenter = started(new_segmenter(config), config.start)
         _warn_of_seen(segmenter, val_ids)
         task = SegmentationTask(segmenter, config)
         if segmenter.trainable:
@@ -170,6 +184,37 @@ def new_segmenter(config: TrainConfig) -> Segmenter:
     if segmenter_class(config.arch).has_encoder:
         options = {"encoder": config.encoder, **options}
     return create_segmenter(config.arch, encoder_weights=config.encoder_weights, **options)
+
+
+def _run_of(home: Path) -> Path:
+    """Return the folder with the record of what a weight learned from."""
+    return home.parent if (home.parent / "run.json").is_file() else home
+
+
+def started(segmenter: Segmenter, start: str | None) -> Segmenter:
+    """Return the segmenter with the weights of a trained one of its architecture, to go on from.
+
+    Raises
+    ------
+    LesionError
+        No weights there, those of several members, or of another architecture.
+    """
+    if start is None:
+        return segmenter
+    first = load_run(start)
+    if len(first.members) > 1:
+        raise LesionError(
+            f"{start} holds {len(first.members)} members", mend=f"--start {start}/member-0"
+        )
+    known, wanted = first.cards[0].architecture, segmenter.architecture
+    if dict(known) != wanted:
+        raise LesionError(f"{start} is a {known}", wanted=f"{wanted}, as the flags say")
+    segmenter.load_state_dict(first.members[0].state_dict())
+    source = f"{segmenter.origin['source']}, then {Path(start).name}"
+    segmenter.origin = {**segmenter.origin, "source": source}
+    home = resolve(start, kind=KIND)
+    segmenter.built_on = home / "member-0" if (home / "run.json").is_file() else home
+    return segmenter
 
 
 def member_card(segmenter: Segmenter, config: TrainConfig, number: int, images: int) -> WeightCard:

@@ -138,7 +138,7 @@ def _learned_by(member: Path) -> pd.DataFrame:
         raise LesionError(f"the run in {home} has not finished", wanted="a complete run")
     table = read_table(path, dtype=dict.fromkeys((*COLUMNS, "role"), str))
     rows = (table["role"] == "train") & (table["fold"].astype(int) != int(number))
-    return table[rows]
+    return table[rows].drop_duplicates("image_id")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,6 +46,8 @@ def save_weights(folder: PathLike, state_dict: dict[str, Tensor], card: WeightCa
         # One entry only: safetensors writes several in a random order, and equal weights must be
         # equal bytes, since the hash of the file is part of every fingerprint.
         save_file(plain, str(temporary), metadata={"kind": card.kind})
+        # Safetensors lets nobody else read its files; a group shares weights.
+        Path(temporary).chmod(0o644)
     full = dataclasses.replace(
         card,
         sha256=sha256_file(home / FILE),

@@ -12,7 +12,7 @@ import torch
 
 from lesioncore.archives import load_archives
 from lesioncore.config import DataOptions
-from lesioncore.errors import UsageError
+from lesioncore.errors import LesionError, UsageError
 from lesioncore.readers import create_reader
 from lesioncore.training import WeightEma
 from segstage.config import TrainConfig
@@ -123,3 +123,44 @@ def test_an_archive_is_named_once(archive: Path, tmp_path: Path) -> None:
             TrainConfig(dataset="phantom", root=archive, out=tmp_path, also={"nonsense": archive})
         )
     assert len(load_archives(DataOptions(dataset="phantom", root=archive))) > 0
+
+
+def test_a_training_goes_on_from_trained_weights(archive: Path, tmp_path: Path) -> None:
+    first = tiny(archive, tmp_path / "first", test_list="none")
+    assert train(first) == 0
+    gently = {"lr": 1e-9, "ema": 0.0, "test_list": "none", "augment": "none"}
+    second = tiny(archive, tmp_path / "second", start=str(tmp_path / "first"), **gently)
+    assert train(second) == 0
+    before, _ = load_weights(tmp_path / "first" / "member-0")
+    after, card = load_weights(tmp_path / "second" / "member-0")
+    kernels = [key for key in before if key.endswith("weight")]
+    assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in kernels)
+    assert card.first_weights["source"].endswith("then first")
+
+
+def test_what_the_first_weights_learned_from_stays_seen(
+    archive: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from segstage.predictor import LesionSegmenter
+
+    half = {"val_fraction": 0.5, "test_list": "none"}
+    assert train(tiny(archive, tmp_path / "first", seed=1, **half)) == 0
+    assert train(tiny(archive, tmp_path / "second", start=str(tmp_path / "first"), **half)) == 0
+    assert "their scores and masks flatter" in caplog.text
+    split = pd.read_csv(tmp_path / "first" / "split.csv")
+    provenance = LesionSegmenter.load(tmp_path / "second", device="cpu").provenance
+    for row in split[split["fold"] == 1].itertuples():
+        assert provenance.assign(row.image_id).in_sample
+
+
+def test_weights_of_another_network_are_no_start(archive: Path, tmp_path: Path) -> None:
+    assert train(tiny(archive, tmp_path / "first")) == 0
+    other = tiny(
+        archive,
+        tmp_path / "second",
+        start=str(tmp_path / "first"),
+        arch_options={"decoder_channels": [8, 8, 8, 8, 8]},
+    )
+    with pytest.raises(LesionError, match="as the flags say"):
+        train(other)
+    assert not (tmp_path / "second").exists()
