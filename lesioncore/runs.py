@@ -172,11 +172,13 @@ def plain_config(config: Any) -> dict[str, Any]:
 
 
 def _defaults(config: Any) -> dict[str, Any]:
-    return {
-        field.name: field.default
-        for field in dataclasses.fields(config)
-        if isinstance(field.default, str | int | float | bool | None)
-    }
+    found = {}
+    for field in dataclasses.fields(config):
+        if isinstance(field.default, str | int | float | bool | None):
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return found
 
 
 def config_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
