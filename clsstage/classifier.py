@@ -67,11 +67,11 @@ class Classifier(nn.Module):
         return self.fusion.features(maps, self.encoder.forward_head, metadata)  # type: ignore[arg-type]
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of features: (B, F) to (B,)."""
+        """Return the logits of features: (B, F) to (B, outputs)."""
         return self.fusion.classify(features)
 
     def forward(self, image: Tensor, metadata: Tensor) -> Tensor:
-        """Return the logit of malignancy of each image, (B,)."""
+        """Return the logits of each image, (B, outputs)."""
         return self.classify(self.features(image, metadata))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 
 from clsstage.classifier import Classifier, create_classifier, load_pretrained
 from clsstage.config import TrainConfig
@@ -178,7 +179,7 @@ class MemberTraining:
         check = make_loader(LesionDataset(**seen[1]), config.batch_size, workers=workers)
         # The prevalence of the epochs from the start, so that the first steps need not learn it.
         benign, malignant = sampling.counts(training.labels)
-        network.fusion.set_bias(float(np.log(malignant / benign)))
+        network.fusion.set_bias(torch.tensor([np.log(malignant / benign)]))
         task = ClassifierTask(
             network,
             config,

@@ -66,7 +66,7 @@ class Member:
         views : int
             How many flips and transposes are averaged (of logits), 1 to 8.
         """
-        logits = [self.network(view, metadata).float() for view in _views(images, views)]
+        logits = [self.network(view, metadata)[:, 0].float() for view in _views(images, views)]
         return torch.sigmoid(torch.stack(logits).mean(0) + self.offset).cpu()
 
 

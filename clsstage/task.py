@@ -64,7 +64,7 @@ class ClassifierTask(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Return the loss of a batch."""
         refuse_unread(batch)
-        logits = self.network(_channels_last(batch["image"]), batch["metadata"])
+        logits = self.network(_channels_last(batch["image"]), batch["metadata"])[:, 0]
         smoothing = self.label_smoothing
         target = batch["target"] * (1 - 2 * smoothing) + smoothing
         loss = F.binary_cross_entropy_with_logits(logits, target)
@@ -79,7 +79,7 @@ class ClassifierTask(pl.LightningModule):
     def validation_step(self, batch: dict[str, Any], _index: int) -> None:
         """Keep logits and targets for the end of the epoch."""
         refuse_unread(batch)
-        logits = self.result(_channels_last(batch["image"]), batch["metadata"])
+        logits = self.result(_channels_last(batch["image"]), batch["metadata"])[:, 0]
         self._seen.append((logits.float().cpu(), batch["target"].cpu()))
 
     def on_validation_epoch_end(self) -> None:

@@ -22,15 +22,18 @@ class Widths(NamedTuple):
         Features that the encoder pools them to.
     metadata : int
         Numbers of a row of metadata; 0 without metadata.
+    outputs : int
+        Logits an image.
     """
 
     maps: int
     pooled: int
     metadata: int
+    outputs: int = 1
 
 
 class Fusion(nn.Module):
-    """From an image's features and its metadata to one logit.
+    """From an image's features and its metadata to logits.
 
     A member sets `summary`, and `head` to a `MultiSampleDropoutHead` over its features; one without
     a single head implements `classify` and `set_bias` too. It is made with (widths, dropout).
@@ -56,33 +59,35 @@ class Fusion(nn.Module):
         raise NotImplementedError
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of features: (B, F) to (B,)."""
+        """Return the logits of features: (B, F) to (B, outputs)."""
         return self.head(features)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def set_bias(self, logit: float) -> None:
-        """Start at this logit, so that the first steps need not learn the prevalence."""
-        self.head.linear.bias.fill_(logit)
+    def set_bias(self, logits: Tensor) -> None:
+        """Start at these logits (outputs,), so that the first steps need not learn them."""
+        self.head.linear.bias.copy_(logits)
 
 
 class MultiSampleDropoutHead(nn.Module):
-    """One linear layer behind the mean of several dropout draws: (B, width) to (B,) logits.
+    """One linear layer behind the mean of several dropout draws: (B, width) to (B, outputs).
 
     Inoue: Multi-Sample Dropout for Accelerated Training, arXiv 1905.09788.
     """
 
-    def __init__(self, width: int, dropout: float = 0.5, draws: int = 5) -> None:
+    def __init__(
+        self, width: int, dropout: float = 0.5, outputs: int = 1, *, draws: int = 5
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        self.linear = nn.Linear(width, outputs)
         self.dropout = nn.Dropout(dropout)
         self.draws = draws
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the logits, (B,)."""
+        """Return the logits, (B, outputs)."""
         if not self.training:
-            return self.linear(features)[:, 0]
+            return self.linear(features)  # type: ignore[no-any-return]
         drawn = [self.linear(self.dropout(features)) for _ in range(self.draws)]
-        return torch.stack(drawn).mean(0)[:, 0]
+        return torch.stack(drawn).mean(0)
 
 
 _FUSIONS: Registry[Fusion] = Registry("fusion", "clsstage.fusion")

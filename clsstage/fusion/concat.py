@@ -22,7 +22,9 @@ class Concat(Fusion):
     def __init__(self, widths: Widths, dropout: float) -> None:
         super().__init__()
         self.mlp = MetadataMLP(widths.metadata)
-        self.head = MultiSampleDropoutHead(widths.pooled + self.mlp.out_width, dropout)
+        self.head = MultiSampleDropoutHead(
+            widths.pooled + self.mlp.out_width, dropout, widths.outputs
+        )
 
     def features(self, maps: Tensor, pool: Callable[[Tensor], Tensor], metadata: Tensor) -> Tensor:
         """Return both side by side, (B, F)."""

@@ -17,7 +17,7 @@ class ImageAlone(Fusion):
 
     def __init__(self, widths: Widths, dropout: float) -> None:
         super().__init__()
-        self.head = MultiSampleDropoutHead(widths.pooled, dropout)
+        self.head = MultiSampleDropoutHead(widths.pooled, dropout, widths.outputs)
 
     def features(self, maps: Tensor, pool: Callable[[Tensor], Tensor], metadata: Tensor) -> Tensor:
         """Return the pooled image features, (B, F)."""
