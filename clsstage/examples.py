@@ -51,16 +51,19 @@ class Examples:
 
 
 def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Examples:
-    """Return the labelled rows of an archive; unlabelled ones are counted in the log.
+    """Return the labelled rows of the archives of a command; unlabelled ones are counted in the log.
+
+    The policy is the first archive's, for all of them.
 
     Raises
     ------
     LesionError
         As the reader, or a policy that the archive has no labels for.
     """
-    from lesioncore.readers import load_manifest, policy_of
+    from lesioncore.archives import load_archives
+    from lesioncore.readers import policy_of
 
-    manifest = load_manifest(options, seed=seed)
+    manifest = load_archives(options, seed=seed)
     return with_labels(manifest, policy_of(options.dataset, policy))
 
 

@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from clsstage.classifier import Classifier, create_classifier, load_pretrained
 from clsstage.config import TrainConfig
 from clsstage.dataset import Jitter, LesionDataset, TrainingDataset
+from clsstage.encoders import encoder_size
 from clsstage.examples import Examples
 from clsstage.focus_names import parse_focus
+from clsstage.hard_negatives import HardNegatives, HardNegativeSampler
 from clsstage.masks import MaskTrust, choose_masks
 from clsstage.members import KIND, preprocessing, read_member
 from clsstage.metadata import MetadataEncoder
 from clsstage.predictor import LesionClassifier
+from clsstage.priors import class_priors, first_bias, output_offset
 from clsstage.sampling import ClassSampling, check_two_classes, choose_sampling
-from clsstage.task import MONITOR, ClassifierTask
+from clsstage.start import start_from
+from clsstage.targets import Target, create_target
+from clsstage.task import MONITOR, ClassifierTask, Learning
 from clsstage.view import View
+from lesioncore.archives import archive_names
 from lesioncore.devices import choose_device, choose_precision, choose_workers
 from lesioncore.errors import LesionError
 from lesioncore.files import read_table, write_table
@@ -110,18 +116,23 @@ class MemberTraining:
         columns = None if config.fusion == "none" else config.metadata
         encoder = MetadataEncoder.fit(training.manifest, columns)
         trust = MaskTrust(config.min_score, config.min_quality)
-        network, origin = new_classifier(config, encoder.width)
+        target = create_target(config.target, training.policy)
+        network, origin = new_classifier(config, encoder.width, target)
         view = View(
             config.focus,
             config.margin,
             config.blur,
-            config.size,
+            int(network.architecture["image_size"]),
             tuple(network.mean),
             tuple(network.std),
+            mask_plane=config.mask_pool,
         )
         sampling = choose_sampling(training.labels, config.negative_ratio, config.positive_ratio)
-        task = self._fit(network, view, encoder, trust, sampling, training, validation)
-        offset = sampling.prior_offset(training.labels)
+        classes = target.truth(training.manifest, training.labels)
+        priors = class_priors(target, classes, training.labels, sampling)
+        task = self._fit(
+            network, view, encoder, trust, sampling, priors, training, validation, target, classes
+        )
         card = WeightCard(
             name=f"{config.out.name} member {self.number}",
             kind=KIND,
@@ -130,15 +141,16 @@ class MemberTraining:
                 view,
                 encoder,
                 trust,
-                offset,
+                target,
+                output_offset(config.loss, target, priors, sampling.prior_offset(training.labels)),
                 training.policy,
                 prevalence=float((training.labels == 1).mean()),
                 masks=self.pinned,
             ),
-            training_data=f"{len(training)} images of {config.dataset}; "
+            training_data=f"{len(training)} images of {' and '.join(archive_names(config))}; "
             f"{len(validation)} validated on; its test list ({config.test_list}) was held back",
             first_weights=asdict(origin),
-            licence=f"that of {config.dataset}",
+            licence=f"that of {' and '.join(archive_names(config))}",
             limits="Single lesions on photographs like those it was trained on. A research tool, "
             "never a diagnosis.",
         )
@@ -151,22 +163,38 @@ class MemberTraining:
         encoder: MetadataEncoder,
         trust: MaskTrust,
         sampling: ClassSampling,
+        priors: tuple[float, ...],
         training: Examples,
         validation: Examples,
+        target: Target,
+        classes: NDArray[np.int64],
     ) -> ClassifierTask:
         config = self.config
         workers = choose_workers(config.workers)
-        seen = [self._seen(part, view, encoder, trust) for part in (training, validation)]
+        # The mask decoder learns from the mask, which the network itself may never see.
+        learned = replace(view, mask_plane=view.mask_plane or config.aux_mask > 0)
         data = TrainingDataset(
-            **seen[0],
+            **self._seen(training, learned, encoder, trust),
+            classes=classes,
             encoder=encoder,
             transform=classification_train(
-                config.size, config.augment, resize=config.resize, seed=config.seed
+                view.size, config.augment, resize=config.resize, seed=config.seed
             ),
-            jitter=Jitter(config.margin_jitter, config.metadata_dropout, config.resize == "late"),
+            jitter=Jitter(
+                frame=config.margin_jitter,
+                metadata=config.metadata_dropout,
+                modality=config.modality_dropout,
+                mask=config.mask_jitter if view.needs_mask else 0.0,
+                keep_outline=config.aux_mask > 0,
+                late_resize=config.resize == "late",
+            ),
         )
-        sampler = EpochSampler(
-            lambda rng: sampling.rows(training.labels, rng), config.seed + self.number
+        seed = config.seed + self.number
+        hard = HardNegatives(self.folder, len(training)) if config.hard_negatives else None
+        sampler = (
+            EpochSampler(lambda rng: sampling.rows(training.labels, rng), seed)
+            if hard is None
+            else HardNegativeSampler(sampling, training.labels, hard, config.hard_negatives, seed)
         )
         # Batch norm cannot learn from a last batch of one.
         loader = make_loader(
@@ -176,18 +204,30 @@ class MemberTraining:
             workers=workers,
             drop_last=len(sampler) > config.batch_size,
         )
-        check = make_loader(LesionDataset(**seen[1]), config.batch_size, workers=workers)
+        watched = LesionDataset(**self._seen(validation, view, encoder, trust))
+        check = make_loader(watched, config.batch_size, workers=workers)
         # The prevalence of the epochs from the start, so that the first steps need not learn it.
-        benign, malignant = sampling.counts(training.labels)
-        network.fusion.set_bias(torch.tensor([np.log(malignant / benign)]))
+        network.fusion.set_bias(first_bias(config.loss, priors))
         task = ClassifierTask(
             network,
             config,
             len(loader),
-            ema=config.ema,
-            label_smoothing=config.label_smoothing,
+            Learning(
+                target=target,
+                loss=config.loss,
+                priors=priors,
+                ema=config.ema,
+                label_smoothing=config.label_smoothing,
+                mixup=config.mixup,
+                aux_mask=config.aux_mask,
+                encoder_lr_factor=config.encoder_lr_factor,
+                layer_decay=config.layer_decay,
+            ),
+            hard,
         )
         fit(task, loader, check, folder=self.folder, options=config, monitor=MONITOR)
+        if hard is not None:
+            hard.forget()
         return task
 
     def _seen(
@@ -210,14 +250,20 @@ class MemberTraining:
         }
 
 
-def new_classifier(config: TrainConfig, metadata_width: int) -> tuple[Classifier, ImageNetRecord]:
+def new_classifier(
+    config: TrainConfig, metadata_width: int, target: Target
+) -> tuple[Classifier, ImageNetRecord]:
     """Return the untrained classifier of a config, and where its first weights came from."""
     network = create_classifier(
         config.fusion,
         encoder=config.encoder,
         metadata_width=metadata_width,
         in_channels=parse_focus(config.focus).channels,
-        image_size=config.size,
+        image_size=encoder_size(config.encoder) if config.size == "auto" else config.size,
         dropout=config.dropout,
+        outputs=target.outputs,
+        mask_pool=config.mask_pool,
     )
+    if config.start is not None:
+        return network, start_from(network, config.start)
     return network, load_pretrained(network, config.encoder_weights)

@@ -13,6 +13,7 @@ from torch import Tensor
 from clsstage.classifier import Classifier, create_classifier
 from clsstage.masks import MaskTrust
 from clsstage.metadata import MetadataEncoder
+from clsstage.targets import Target, create_target
 from clsstage.view import View
 from lesioncore.errors import LesionError
 from lesioncore.runs import Run
@@ -39,8 +40,10 @@ class Member:
         How it reads metadata.
     trust : MaskTrust
         Which masks it uses.
-    offset : float
-        Added to its logits, so that they speak of the prevalence of its archive.
+    target : Target
+        What its outputs say.
+    offset : (outputs,) tuple of float
+        Added to its outputs, so that they speak of the prevalence of its archive.
     policy : str
         What it calls malignant.
     card : WeightCard
@@ -51,27 +54,43 @@ class Member:
     view: View
     encoder: MetadataEncoder
     trust: MaskTrust
-    offset: float
+    target: Target
+    offset: tuple[float, ...]
     policy: str
     card: WeightCard
 
     @torch.inference_mode()
-    def probabilities(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
-        """Return the probability of malignancy of a batch, (B,) float32 on the CPU.
+    def outputs(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
+        """Return the corrected outputs of a batch, (B, outputs) float32 on the CPU.
 
         Parameters
         ----------
-        images : (B, C, S, S) float32
+        images : (B, planes, S, S) float32
         metadata : (B, width) float32
         views : int
-            How many flips and transposes are averaged (of logits), 1 to 8.
+            How many flips and transposes are averaged (of outputs), 1 to 8.
         """
-        logits = [self.network(view, metadata)[:, 0].float() for view in _views(images, views)]
-        return torch.sigmoid(torch.stack(logits).mean(0) + self.offset).cpu()
+        found = [self.network(view, metadata).float() for view in _views(images, views)]
+        return torch.stack(found).mean(0).cpu() + torch.tensor(self.offset)
+
+    def probabilities(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
+        """Return (B, 1 + classes): that of malignancy, then of each class where there are any.
+
+        Parameters as of `outputs`.
+        """
+        outputs = self.outputs(images, metadata, views)
+        malignant = torch.sigmoid(self.target.logit(outputs))[:, None]
+        return torch.cat([malignant, outputs.softmax(1)], 1) if self.target.classes else malignant
 
 
 def preprocessing(
-    view: View, encoder: MetadataEncoder, trust: MaskTrust, offset: float, policy: str, **more: Any
+    view: View,
+    encoder: MetadataEncoder,
+    trust: MaskTrust,
+    target: Target,
+    offset: tuple[float, ...],
+    policy: str,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return what a card keeps of a member beside its architecture; `read_member` reads it."""
     return {
@@ -79,7 +98,8 @@ def preprocessing(
         "metadata": encoder.to_dict(),
         "min_score": trust.min_score,
         "min_quality": trust.min_quality,
-        "logit_offset": offset,
+        "target": target.name,
+        "output_offset": list(offset),
         "policy": policy,
         **more,
     }
@@ -88,14 +108,18 @@ def preprocessing(
 def build_member(number: int, network: Classifier, card: WeightCard) -> Member:
     """Return the member that a network and its card make."""
     values: Mapping[str, Any] = card.preprocessing
+    # Cards of the first version know one output only.
+    offset = values["output_offset"] if "output_offset" in values else [values["logit_offset"]]
+    policy = str(values["policy"])
     return Member(
         number=number,
         network=network.eval(),
         view=View.from_dict(values),
         encoder=MetadataEncoder.from_dict(values["metadata"]),
         trust=MaskTrust(values["min_score"], values["min_quality"]),
-        offset=float(values["logit_offset"]),
-        policy=str(values["policy"]),
+        target=create_target(values.get("target", "binary"), policy),
+        offset=tuple(map(float, offset)),
+        policy=policy,
         card=card,
     )
 
@@ -132,7 +156,7 @@ def read_members(weights: str | Path | None) -> tuple[str, list[Member]]:
     else:
         members = [read_member(path)]
         name = members[0].card.name
-    if len({(member.view, member.trust, member.policy) for member in members}) > 1:
+    if len({(member.view, member.trust, member.policy, member.target) for member in members}) > 1:
         raise LesionError(
             f"the members of {path} look at images in different ways",
             wanted="members of one training",

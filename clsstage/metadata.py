@@ -172,6 +172,10 @@ class MetadataEncoder:
             at += field.width
         return result
 
+    def hidden(self) -> NDArray[np.float32]:
+        """Return the vector of a row of which nothing is known, (width,) float32."""
+        return self.transform_row({})
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
         numbers = [f for f in self.fields if isinstance(f, NumberField)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clsstage.dataset import LesionDataset
 from clsstage.masks import TRUSTED, MaskChoices, choose_masks
 from clsstage.members import Member, read_members
+from clsstage.targets import Target
 from lesioncore.cache.entry import MaskEntry
 from lesioncore.devices import (
     Precision,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from lesioncore.cache import MaskCache
 
-COLUMNS = ("image_id", "malignant", "mask_status", "focus", "model", "reason")
+COLUMNS = ("image_id", "malignant", "mask_status", "focus", "model", "reason", "missing")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class ClassPrediction:
         Why the mask was not used; empty where it was.
     missing : tuple of str
         Metadata that the classifier knows how to use and did not get.
+    diagnoses : dict of str to float
+        Probability of each class, where the classifier tells diagnoses apart.
     """
 
     malignant: float
@@ -60,6 +63,7 @@ class ClassPrediction:
     mask_status: str
     reason: str
     missing: tuple[str, ...]
+    diagnoses: dict[str, float] = field(default_factory=dict)
 
 
 class LesionClassifier:
@@ -105,9 +109,14 @@ class LesionClassifier:
         return self.members[0].policy
 
     @property
+    def target(self) -> Target:
+        """What it tells apart."""
+        return self.members[0].target
+
+    @property
     def needs_mask(self) -> bool:
         """Whether it looks at masks."""
-        return self.members[0].view.names.needs_mask
+        return self.members[0].view.needs_mask
 
     @property
     def metadata_columns(self) -> tuple[str, ...]:
@@ -161,20 +170,22 @@ class LesionClassifier:
         status, reason = "none", "no mask was given"
         if mask is not None:
             status, reason = self.members[0].trust.judge(mask)
-        used = mask if status in TRUSTED and view.names.needs_mask else None
+        used = mask if status in TRUSTED and view.needs_mask else None
         picture = view.picture(image, used)
         tensor = torch.from_numpy(view.tensor(picture))[None].to(self.device)
         chances = []
         for member in self.members:
             code = torch.from_numpy(member.encoder.transform_row(row))[None].to(self.device)
             with arithmetic(self.precision, self.device):
-                chances.append(float(member.probabilities(tensor, code, views)[0]))
+                chances.append(member.probabilities(tensor, code, views)[0].tolist())
+        mean = np.mean(chances, axis=0)
         return ClassPrediction(
-            malignant=float(np.mean(chances)),
+            malignant=float(mean[0]),
+            diagnoses=dict(zip(self.target.classes, map(float, mean[1:]), strict=True)),
             crop=picture[..., :3],
-            focus=view.focus if used is not None or not view.names.needs_mask else "full",
+            focus=view.focus if used is not None or not view.needs_mask else "full",
             mask_status=status,
-            reason=reason if used is None and view.names.needs_mask else "",
+            reason=reason if used is None and view.needs_mask else "",
             missing=tuple(n for n in self.metadata_columns if _is_missing(row.get(n))),
         )
 
@@ -217,18 +228,19 @@ class LesionClassifier:
         Returns
         -------
         DataFrame
-            Columns `image_id, malignant, mask_status, focus, model, reason`. An image that could
-            not be read has no probability, the mask_status `unread`, and a reason.
+            Columns `image_id, malignant, mask_status, focus, model, reason, missing` (metadata that
+            the row lacks) and, of a classifier of diagnoses, `p_<class>`. An image that could not
+            be read has no probability, the mask_status `unread`, and a reason.
         """
         import pandas as pd
 
         ids = manifest["image_id"].tolist()
         view = self.members[0].view
         choices = choose_masks(cache, ids, self.members[0].trust)
-        if not view.names.needs_mask:
+        if not view.needs_mask:
             choices = MaskChoices(choices.status, [""] * len(ids))
         assigned = np.full(len(ids), -1) if member_of is None else np.asarray(member_of)
-        chance = np.full(len(ids), np.nan)
+        chance = np.full((len(ids), 1 + len(self.target.classes)), np.nan)
         unread = np.full(len(ids), "", object)
         for number in np.unique(assigned):
             rows = np.flatnonzero(assigned == number)
@@ -244,18 +256,32 @@ class LesionClassifier:
             )
             found, why = self._predict(chosen, dataset, views, batch_size, workers)
             chance[rows], unread[rows] = found, why
-        focused = choices.used if view.names.needs_mask else np.ones(len(ids), bool)
+        focused = choices.used if view.needs_mask else np.ones(len(ids), bool)
         failed = unread != ""
         return pd.DataFrame(
             {
                 "image_id": ids,
-                "malignant": chance,
+                "malignant": chance[:, 0],
                 "mask_status": np.where(failed, "unread", np.array(choices.status, object)),
                 "focus": np.where(failed, "none", np.where(focused, view.focus, "full")),
                 "model": [self.name if n < 0 else f"{self.name}/member-{n}" for n in assigned],
                 "reason": np.where(failed, unread, np.array(choices.reason, object)),
+                "missing": self._missing(manifest),
+                **{f"p_{name}": chance[:, k + 1] for k, name in enumerate(self.target.classes)},
             }
         )
+
+    def _missing(self, manifest: pd.DataFrame) -> list[str]:
+        """Return the metadata that each row lacks, names with a space between."""
+        columns = self.metadata_columns
+        known = [
+            manifest[name].notna().to_numpy() if name in manifest else np.zeros(len(manifest), bool)
+            for name in columns
+        ]
+        if not columns:
+            return [""] * len(manifest)
+        lacking = ~np.stack(known, axis=1)
+        return [" ".join(np.array(columns, object)[row]) for row in lacking]
 
     def _member(self, number: int) -> Member:
         return next(member for member in self.members if member.number == number)
@@ -268,9 +294,9 @@ class LesionClassifier:
         batch_size: int,
         workers: int,
     ) -> tuple[NDArray[np.float64], list[str]]:
-        """Return the mean probability of each item, and why it has none."""
+        """Return the mean probabilities of each item, (n, 1 + classes), and why it has none."""
         widths = [member.encoder.width for member in members]
-        chance = np.full(len(dataset), np.nan)
+        chance = np.full((len(dataset), 1 + len(self.target.classes)), np.nan)
         reasons = [""] * len(dataset)
         # Starting processes costs more than a few images take.
         processes = choose_workers(workers) if len(dataset) > 4 * batch_size else 0

@@ -44,16 +44,34 @@ class ClassSampling:
             negatives = min(negatives, max(1, round(shown * self.negative_ratio)))
         return negatives, shown
 
-    def rows(self, labels: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int64]:
+    def rows(
+        self,
+        labels: NDArray[np.floating],
+        rng: np.random.Generator,
+        hardness: NDArray[np.floating] | None = None,
+        part: float = 0.0,
+    ) -> NDArray[np.int64]:
         """Return the rows of an epoch in the order they are shown, (m,) int64; m never changes.
 
         Every malignant row is shown floor or ceil of `positive_ratio` times; benign rows are
         drawn without replacement.
+
+        Parameters
+        ----------
+        labels : (n,) float
+        rng : Generator
+        hardness : (n,) float, optional
+            Logit of malignancy where it is known, else NaN.
+        part : float
+            This part of the benign rows are the hardest known ones, the others are drawn.
         """
         benign, malignant = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
         n_benign, n_malignant = self.counts(labels)
         if n_benign < benign.size:
-            benign = rng.choice(benign, n_benign, replace=False)
+            hardest = _hardest(benign, hardness, round(part * n_benign))
+            others = np.setdiff1d(benign, hardest, assume_unique=True)
+            drawn = rng.choice(others, n_benign - hardest.size, replace=False)
+            benign = np.concatenate([hardest, drawn])
         if malignant.size:
             whole, rest = divmod(n_malignant, malignant.size)
             extra = rng.choice(malignant, rest, replace=False)
@@ -67,6 +85,16 @@ class ClassSampling:
         if not (positives and negatives):
             return 0.0
         return math.log(positives / negatives) - math.log(shown_positive / shown_negative)
+
+
+def _hardest(
+    rows: NDArray[np.int64], hardness: NDArray[np.floating] | None, count: int
+) -> NDArray[np.int64]:
+    """Return up to `count` of these rows, those of the highest known hardness."""
+    if hardness is None or count == 0:
+        return rows[:0]
+    known = rows[~np.isnan(hardness[rows])]
+    return known[np.argsort(-hardness[known], kind="stable")[:count]]
 
 
 def choose_sampling(

@@ -12,7 +12,10 @@ from clsstage.focus_names import parse_focus
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
 from clsstage.member_training import MemberTraining, new_classifier
 from clsstage.sampling import check_two_classes
+from clsstage.start import learned_before
 from clsstage.summary import summary
+from clsstage.targets import create_target
+from lesioncore.archives import archive_names
 from lesioncore.devices import choose_device
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
@@ -28,6 +31,7 @@ from lesioncore.splits import (
     write_split,
 )
 from lesioncore.training_split import training_split
+from weights.provenance import provenance_table, read_provenance, write_provenance
 
 if TYPE_CHECKING:
     from lesioncore.cache import MaskCache
@@ -42,9 +46,12 @@ def train(config: TrainConfig) -> None:
         Labels of one class, a mask cache that is missing, incomplete, in-sample or changed, a
         run folder of another config, and whatever the reader finds wrong.
     """
-    if parse_focus(config.focus).needs_mask and config.masks is None:
+    if config.needs_masks and config.masks is None:
+        what = "--aux-mask" if config.aux_mask else "--mask-pool"
+        if parse_focus(config.focus).needs_mask:
+            what = f"the focus {config.focus!r}"
         raise LesionError(
-            f"the focus {config.focus!r} needs masks and none were given",
+            f"{what} needs masks and none were given",
             wanted="a mask cache of these images",
             mend="segstage cache ... --out cache/ and then --masks cache/, or --focus full",
         )
@@ -55,21 +62,29 @@ def train(config: TrainConfig) -> None:
     if run is not None and run.complete:
         log.info("%s is complete: nothing to do (see %s)", config.out, run.path("summary.md"))
         return
-    if run is None:
-        new_classifier(config, metadata_width=1)
     examples = load_examples(config, config.policy, seed=config.seed)
+    if run is None:
+        new_classifier(config, 1, create_target(config.target, examples.policy))
     check_two_classes(examples.labels, "labelled images", examples.policy)
-    split, examples = _split(config, examples)
+    split, examples, record = _split(config, examples)
+    seen: set[str] = set()
+    if config.start is not None:
+        seen, record = learned_before(record, config.start)
     used = split.loc[split["role"] == "train", "image_id"].tolist()
     cache, pinned = _masks(config, used)
     run = run or _open(config)
     write_split(run.path("split.csv"), split)
+    write_provenance(run.folder, record)
     if pinned is not None:
         write_json(run.path("masks.json"), pinned)
     members = member_count(split)
     parts = []
     for number in range(members):
         train_ids, val_ids = member_ids(split, number)
+        known = seen.intersection(val_ids)
+        if known:
+            log.info("%d images that %s learned from validate nothing", len(known), config.start)
+            val_ids = [name for name in val_ids if name not in known]
         log.info(
             "member-%d of %d: %d images to learn from, %d to validate on",
             number,
@@ -112,15 +127,19 @@ def _open(config: TrainConfig) -> Run:
     return Run.open(config.out, "clsstage", config)
 
 
-def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examples]:
-    """Return the run's split, the one on disk or a new one, and the examples that are in it."""
+def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examples, pd.DataFrame]:
+    """Return the run's split, the examples in it, and the record of what each image is known by.
+
+    They are those on disk, or new ones.
+    """
     path = config.out / "split.csv"
-    if path.is_file():
+    record = read_provenance(config.out) if path.is_file() else None
+    if record is not None:
         split = read_split(path)
         # Images that could not be read are not in the split.
         examples = examples.where(examples.manifest["image_id"].isin(split["image_id"]).to_numpy())
         check_split(split, examples.manifest)
-        return split, examples
+        return split, examples, record
     seen = inspect_images(
         examples.manifest,
         near=config.near_duplicates,
@@ -128,14 +147,17 @@ def _split(config: TrainConfig, examples: Examples) -> tuple[pd.DataFrame, Examp
         max_failed=config.max_failed,
     )
     examples = examples.where(seen.kept)
-    return training_split(seen, [config.dataset], config, examples.labels), examples
+    split = training_split(
+        seen, archive_names(config), config, examples.labels, seed=config.split_seed
+    )
+    return split, examples, provenance_table(split, seen.manifest, seen.digests)
 
 
 def _masks(
     config: TrainConfig, image_ids: list[str]
 ) -> tuple[MaskCache | None, dict[str, Any] | None]:
     """Return the checked cache and its snapshot, the same that the run pinned when it began."""
-    if config.masks is None or not parse_focus(config.focus).needs_mask:
+    if config.masks is None or not config.needs_masks:
         return None, None
     cache = open_masks(config.masks)
     check_training_masks(

@@ -7,7 +7,7 @@ network never meets pictures made in another way than those it learned from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,10 @@ class View:
     size : int
         Side of the square input, pixels.
     mean, std : tuple of float
-        Of images in 0 to 1, one a channel.
+        Of images in 0 to 1, one a plane.
+    mask_plane : bool
+        The soft mask goes with the image as its last plane, for a network that pools under it or
+        learns it.
     version : int
         Of the algorithm.
     """
@@ -49,12 +52,23 @@ class View:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    mask_plane: bool = False
     version: int = VERSION
 
     @property
     def names(self) -> FocusNames:
         """The parts of the focus."""
         return parse_focus(self.focus)
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether the mask changes what the network is given."""
+        return self.names.needs_mask or self.mask_plane
+
+    @property
+    def planes(self) -> int:
+        """Planes of the focused image: 3, or 4 with the mask."""
+        return 4 if self.mask_plane else self.names.channels
 
     def picture(
         self,
@@ -95,7 +109,7 @@ class View:
         return apply_focus(
             image,
             soft,
-            self.names,
+            replace(self.names, mask_channel=self.planes == 4),
             size=None if late else self.size,
             level=level,
             box=box,
@@ -113,7 +127,9 @@ class View:
             picture, extra = augment(np.ascontiguousarray(picture[..., :3]), extra)
             if extra is not None:
                 picture = np.dstack([picture, extra])
-        return normalise(picture, self.mean, self.std)
+        # The mask has no statistics of its own; a half keeps it in the range of a channel.
+        planes = picture.shape[2]
+        return normalise(picture, (*self.mean, 0.5)[:planes], (*self.std, 0.5)[:planes])
 
     def see(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
         """Return what the network sees of an image, (C, size, size) float32."""

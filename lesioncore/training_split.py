@@ -23,6 +23,7 @@ def training_split(
     datasets: Sequence[str],
     options: FitOptions,
     labels: npt.ArrayLike | None = None,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Return the checked split of a new run, and log its counts.
 
@@ -36,6 +37,8 @@ def training_split(
         Folds, seed, part that validates, test list.
     labels : array_like (n,), optional
         Class of each usable image, to be balanced strictly; see `make_split`.
+    seed : int, optional
+        In place of the options' own.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def training_split(
     split = make_split(
         manifest,
         folds=options.folds,
-        seed=options.seed,
+        seed=options.seed if seed is None else seed,
         val_fraction=options.val_fraction,
         labels=labels,
         test_ids=set().union(

@@ -13,7 +13,7 @@ from lesioncore.progress import log
 from lesioncore.runs import Run
 from segstage.models._registry import Segmenter, create_segmenter
 from segstage.models._untrained import untrained_member
-from segstage.provenance import KEYS, Assignment, Provenance, read_provenance
+from weights.provenance import KEYS, Assignment, Provenance, read_provenance
 from segstage.quality import QualityModel, load_quality
 from segstage.views import View, views_of
 from weights.card import WeightCard

@@ -23,7 +23,7 @@ from segstage.postprocess import (
     PostProcessing,
     confidence,
 )
-from segstage.provenance import Provenance
+from weights.provenance import Provenance
 from segstage.quality import NO_SIZE, ExpectedSize, mask_traits
 from segstage.views import at_size, disagreement
 from weights.card import WeightCard

@@ -18,7 +18,7 @@ from lesioncore.metrics import MASK_METRICS, mask_scores
 from lesioncore.progress import track
 from segstage.dataset import ImageBatchItem, ImageStream
 from segstage.predictor import LesionSegmenter
-from segstage.provenance import Assignment
+from weights.provenance import Assignment
 from segstage.quality import NO_SIZE, ExpectedSize, tile_size
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ from segstage.losses import create_loss
 from segstage.models._registry import Segmenter, create_segmenter, segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
-from segstage.provenance import FILE as PROVENANCE
-from segstage.provenance import (
+from weights.provenance import FILE as PROVENANCE
+from weights.provenance import (
     provenance_table,
     read_provenance,
     with_earlier,

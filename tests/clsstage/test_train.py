@@ -113,7 +113,7 @@ def test_full_images_train_without_masks(archive, tmp_path, changes):
     member = read_member(config.out / "member-0")
     if changes.get("metadata") == "none":
         assert member.encoder.width == 0
-    assert (member.offset != 0) == ("negative_ratio" in changes)
+    assert (member.offset != (0.0,)) == ("negative_ratio" in changes)
 
 
 @pytest.mark.parametrize("focus", ["mask_channel", "crop+lesion_only", "background_only"])

@@ -18,7 +18,7 @@ from segstage.commands import main
 from segstage.config import CacheConfig, TrainConfig
 from segstage.ensemble import JointProvenance
 from segstage.predictor import LesionSegmenter
-from segstage.provenance import Provenance
+from weights.provenance import Provenance
 from segstage.views import VIEWS, disagreement
 from tests.segstage.conftest import tiny
 from tests.segstage.test_provenance import table

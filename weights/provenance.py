@@ -1,4 +1,4 @@
-"""Which member of a run saw which image: out-of-fold masks depend on it.
+"""Which member of a run saw which image: out-of-fold masks and honest scores depend on it.
 
 A run keeps ``provenance.csv``: the split with each image's content hash, patient and lesion. An
 image of any archive is recognised as seen by its id, its bytes, its lesion or its patient. A weight
@@ -125,6 +125,34 @@ def provenance_table(
     return table
 
 
+def learned_rows(table: pd.DataFrame, member: int = 0) -> pd.DataFrame:
+    """Return the rows of a record from which a member learned."""
+    return table[(table["role"] == "train") & (table["fold"].astype(int) != member)]
+
+
+def seen_before(table: pd.DataFrame, learned: pd.DataFrame) -> set[str]:
+    """Return the ids of a run's images that are known from what other weights learned from.
+
+    An image is known by its id, its bytes, its lesion or its patient, and so is its whole group.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of this run, see `Provenance`.
+    learned : DataFrame
+        Of `learned_rows`.
+    """
+    import numpy as np
+
+    known = np.zeros(len(table), bool)
+    for key in KEYS:
+        values = {_known_by(key, v) for v in learned[key] if isinstance(v, str) and v}
+        mine = [_known_by(key, v) if isinstance(v, str) else "" for v in table[key]]
+        known |= np.array([value in values for value in mine], bool)
+    groups = set(table.loc[known, "group"])
+    return set(table.loc[table["group"].isin(groups), "image_id"].astype(str))
+
+
 def with_earlier(
     table: pd.DataFrame, earlier: pd.DataFrame | None, member: int = 0
 ) -> pd.DataFrame:
@@ -143,7 +171,7 @@ def with_earlier(
 
     if earlier is None:
         return table
-    seen = earlier[(earlier["role"] == "train") & (earlier["fold"].astype(int) != member)]
+    seen = learned_rows(earlier, member)
     group = table.set_index(table["image_id"].astype(str))["group"]
     ids = seen["image_id"].astype(str)
     seen = seen.assign(group=ids.map(group).fillna(ids).to_numpy(), fold=-1, role="train")

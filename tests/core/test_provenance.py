@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from segstage.provenance import Provenance
+from weights.provenance import Provenance
 
 
 def table(members: int = 2) -> pd.DataFrame:
