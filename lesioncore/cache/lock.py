@@ -15,6 +15,10 @@ from lesioncore.errors import LesionError
 _log = logging.getLogger("lesion")
 # POSIX locks do not hold off a second writer in the same process.
 _held: set[str] = set()
+_ONE_WRITER = (
+    "one writer a folder; several processes write a folder each, and "
+    "`lesion cache merge` joins them"
+)
 
 
 class FolderLock:
@@ -24,14 +28,26 @@ class FolderLock:
     children do not inherit it: a loader worker that outlives a killed parent does not block the
     next run. Where the file system has no locks, the process id in the file decides.
 
+    Parameters
+    ----------
+    path
+        The lock file, in that folder.
+    what
+        What the folder holds, for the error.
+    wanted
+        What would have been right, for the error.
+
     Raises
     ------
     LesionError
         Another process, here or on another machine, writes in this folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, what: str = "the mask cache", wanted: str = _ONE_WRITER
+    ) -> None:
         self.path = path
+        self._what, self._wanted = what, wanted
         self._name = str(path.resolve())
         self._owner = os.getpid()
         if self._name in _held:
@@ -71,9 +87,8 @@ class FolderLock:
 
     def _taken(self, who: str) -> LesionError:
         return LesionError(
-            f"the mask cache {self.path.parent} is being written by {who}",
-            wanted="one writer a folder; several processes write a folder each, and "
-            "`lesion cache merge` joins them",
+            f"{self._what} {self.path.parent} is being written by {who}",
+            wanted=self._wanted,
             mend=f"wait for it or stop it; if it is gone for certain, delete {self.path}",
         )
 
