@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -17,6 +19,7 @@ from clsstage.encoders import (
     load_encoder,
     rate_groups,
 )
+from clsstage.fusion import fusion_names
 from lesioncore.errors import LesionError, UsageError
 from weights.card import WeightCard
 from weights.store import fill_network, load_weights, save_weights
@@ -251,6 +254,25 @@ def test_an_encoder_without_layers_learns_at_one_rate():
         (1.0, 1),
         (1.0, 1),
     ]
+
+
+def test_the_page_of_classifiers_has_every_encoder_and_fusion():
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "classifiers.md"
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| `")]
+    cells = {row[0].strip("|` "): [cell.strip("| ") for cell in row[1:]] for row in rows}
+    for preset in encoder_presets():
+        record = preset.record
+        assert cells[preset.name] == [
+            record.name.partition(".")[2],
+            str(record.size),
+            f"{preset.parameters:.1f} M",
+            f"{preset.activations_mb} MB",
+            str(preset.batch),
+            f"{preset.backbone:g}",
+            f"{preset.layer_decay:g}",
+            record.licence,
+        ]
+    assert set(fusion_names()) <= set(cells)
 
 
 def test_models_lists_fusions_and_encoders(capsys):
