@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clsstage.config import EvaluateConfig, ModelsConfig, PredictConfig, TrainConfig
+from clsstage.features_config import FeaturesConfig
 from lesioncore.commands import run_commands
 from lesioncore.flags import Command
 
@@ -20,6 +21,11 @@ COMMANDS = {
     ),
     "predict": Command(
         PredictConfig, "clsstage.prediction:predict", "write the probabilities of an archive"
+    ),
+    "features": Command(
+        FeaturesConfig,
+        "clsstage.features:features",
+        "write the features of an archive, for stacks and neighbours",
     ),
     "models": Command(ModelsConfig, "clsstage.listing:list_models", "list fusions and encoders"),
 }

@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from clsstage.crops.crop import crop_source
+from clsstage.crops.source import read_source
 from clsstage.mask_jitter import jitter_mask
 from clsstage.masks import MaskChoices
 from clsstage.metadata import MetadataEncoder
 from clsstage.view import View
 from lesioncore.cache.entry import MaskEntry
 from lesioncore.errors import LesionError
-from lesioncore.files import sha256_bytes
-from lesioncore.images import decode_image, read_image_bytes
 from lesioncore.transforms import JointTransform
 
 if TYPE_CHECKING:
+    from clsstage.crops.cache import CropCache
     from lesioncore.cache import MaskCache
 
 
@@ -48,6 +49,8 @@ class LesionDataset(Dataset[dict[str, Any]]):
         1 malignant, 0 benign.
     classes : (n,) int, optional
         Number of each image's class; left out, the label.
+    crops : CropCache, optional
+        Read in place of images and masks.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class LesionDataset(Dataset[dict[str, Any]]):
         *,
         labels: NDArray[np.floating] | None = None,
         classes: NDArray[np.integer] | None = None,
+        crops: CropCache | None = None,
     ) -> None:
         self.image_ids = list(image_ids)
         self.images = list(images)
         self.metadata = metadata
         self.view = view
         self.cache = cache
+        self.crops = crops
         use = choices is not None and cache is not None and view.needs_mask
         self.used = choices.used if use and choices else np.zeros(len(self.images), bool)
         self.labels = None if labels is None else labels.astype(np.float32)
@@ -78,7 +83,7 @@ class LesionDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, row: int) -> dict[str, Any]:
         reason = ""
         try:
-            image = self._tensor(*self._load(row))
+            image = self._tensor(row)
         except LesionError as error:
             # Kept as an item: an error raised in a loader worker loses its type on the way.
             side = self.view.size
@@ -97,21 +102,14 @@ class LesionDataset(Dataset[dict[str, Any]]):
         return item
 
     def _load(self, row: int) -> tuple[NDArray[np.uint8], MaskEntry | None]:
-        data = read_image_bytes(self.images[row])
-        image = decode_image(data, self.images[row])
-        if not self.used[row] or self.cache is None:
-            return image, None
-        mask = self.cache.read(self.image_ids[row])
-        if mask.image_sha256 and mask.image_sha256 != sha256_bytes(data):
-            raise LesionError(
-                f"the image {self.image_ids[row]!r} has changed since its mask was made",
-                wanted="the same bytes",
-                mend="run segstage cache again on these images",
-            )
-        return image, mask
+        if self.crops is not None:
+            return crop_source(self.crops.read(self.image_ids[row]))
+        cache = self.cache if self.used[row] else None
+        source = read_source(self.image_ids[row], self.images[row], cache)
+        return source.image, source.mask
 
-    def _tensor(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
-        return self.view.see(image, mask)
+    def _tensor(self, row: int) -> NDArray[np.float32]:
+        return self.view.see(*self._load(row))
 
     def _metadata(self, row: int) -> NDArray[np.float32]:
         return self.metadata[row]
@@ -170,13 +168,16 @@ class TrainingDataset(LesionDataset):
         self._rng = np.random.default_rng([seed, 1])
         self.transform.reseed(seed)
 
-    def _tensor(self, image: NDArray[np.uint8], mask: MaskEntry | None) -> NDArray[np.float32]:
+    def _tensor(self, row: int) -> NDArray[np.float32]:
+        image, mask = self._load(row)
         part, margin = self.jitter.frame, self.view.margin
         shift = (0.0, 0.0)
         if self.jitter.mask and mask is not None and self._rng.random() < self.jitter.mask:
             wrong = jitter_mask(mask, self._rng)
             if not self.jitter.keep_outline:
                 mask = wrong
+                if wrong is None and self.crops is not None:
+                    image = self.crops.read_whole(self.image_ids[row])
             elif wrong is not None:
                 mask = replace(mask, box=wrong.box)
         if part and mask is not None and self.view.names.frame != "full":

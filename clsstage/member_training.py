@@ -44,6 +44,7 @@ from weights.store import CARD, rewrite_card, save_weights
 if TYPE_CHECKING:
     import pandas as pd
 
+    from clsstage.crops import CropCache
     from lesioncore.cache import MaskCache
 
 
@@ -61,6 +62,8 @@ class MemberTraining:
         Checked masks of all images.
     pinned : dict or None
         Their snapshot, kept in the card.
+    crops : CropCache, optional
+        What is read in place of the images.
     """
 
     config: TrainConfig
@@ -68,6 +71,7 @@ class MemberTraining:
     number: int
     cache: MaskCache | None
     pinned: dict[str, Any] | None
+    crops: CropCache | None = None
 
     def run(self, training: Examples, validation: Examples) -> pd.DataFrame:
         """Return the member's predictions of its validation images; train first if needed."""
@@ -246,6 +250,7 @@ class MemberTraining:
             "view": view,
             "cache": self.cache,
             "choices": choices,
+            "crops": self.crops,
             "labels": part.labels,
         }
 

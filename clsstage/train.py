@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from clsstage.config import TrainConfig
+from clsstage.crops.training import training_crops
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
@@ -72,6 +73,7 @@ def train(config: TrainConfig) -> None:
         seen, record = learned_before(record, config.start)
     used = split.loc[split["role"] == "train", "image_id"].tolist()
     cache, pinned = _masks(config, used)
+    crops = training_crops(config, examples.take(used).manifest, cache)
     run = run or _open(config)
     write_split(run.path("split.csv"), split)
     write_provenance(run.folder, record)
@@ -92,7 +94,7 @@ def train(config: TrainConfig) -> None:
             len(train_ids),
             len(val_ids),
         )
-        job = MemberTraining(config, run.member(number), number, cache, pinned)
+        job = MemberTraining(config, run.member(number), number, cache, pinned, crops)
         parts.append(job.run(examples.take(train_ids), examples.take(val_ids)))
     _finish(run, config, split, pd.concat(parts, ignore_index=True), examples.policy, pinned)
 

@@ -1,0 +1,67 @@
+"""Pixels of a crop as bytes: PNG without loss, or JPEG that looks the same."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lesioncore.errors import LesionError
+
+Encoding = Literal["jpeg", "png"]
+ENCODINGS: tuple[str, ...] = get_args(Encoding)
+
+# 4:4:4: colour is what lesions are told apart by, and half of it would go with 4:2:0.
+_JPEG = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+# Levels above 1 take twice as long for 5% fewer bytes, on photographs.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+_MASK = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+
+
+def encode_image(image: NDArray[np.uint8], encoding: str) -> bytes:
+    """Return (h, w, 3) uint8 RGB as the bytes of a PNG, or of a JPEG (quality 95, 4:4:4)."""
+    if encoding not in ENCODINGS:
+        raise LesionError(
+            f"unknown encoding of crops {encoding!r}", wanted=f"one of: {', '.join(ENCODINGS)}"
+        )
+    colours: Any = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    if encoding == "jpeg":
+        return _encoded(".jpg", colours, _JPEG)
+    return _encoded(".png", colours, _PNG)
+
+
+def encode_mask(mask: NDArray[np.uint8] | None) -> bytes:
+    """Return (h, w) uint8 as the bytes of a grey PNG; no mask is no bytes."""
+    return b"" if mask is None else _encoded(".png", mask, _MASK)
+
+
+def decode_image(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return (h, w, 3) uint8 RGB; bytes that are not such a picture are a `LesionError`."""
+    return _decoded(data, shape, cv2.IMREAD_COLOR_RGB)
+
+
+def decode_mask(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Return (h, w) uint8, or None for no bytes."""
+    return _decoded(data, shape, cv2.IMREAD_GRAYSCALE) if data else None
+
+
+def _encoded(suffix: str, pixels: Any, options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, pixels, options)
+    if not done:
+        raise LesionError(f"cannot encode a crop of {pixels.shape} as {suffix}")
+    return data.tobytes()
+
+
+def _decoded(data: bytes, shape: tuple[int, int], how: int) -> NDArray[np.uint8]:
+    pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
+    if pixels is None or pixels.shape[:2] != tuple(shape):
+        found = "no picture" if pixels is None else f"{pixels.shape[0]} x {pixels.shape[1]} pixels"
+        raise LesionError(f"a damaged crop: {found}", wanted=f"{shape[0]} x {shape[1]} pixels")
+    return pixels  # type: ignore[no-any-return]
