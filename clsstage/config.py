@@ -172,7 +172,8 @@ class InferenceOptions(DataOptions, ComputeOptions):
         test_list: auto (the archive's committed list), none, or a file of image ids
         members: all averages every member; out-of-fold takes, for an image of the training set,
             the member that did not train on it
-        tta: views averaged for each image (1, 2, 4 or 8 flips and transposes)
+        tta: views averaged for each image (1, 2, 4 or 8 flips and transposes); left out, as the
+            weights' card says
         batch_size: images a step
         max_failed: exit with 1 when more images than this could not be read
     """
@@ -181,7 +182,7 @@ class InferenceOptions(DataOptions, ComputeOptions):
     masks: Path | None = None
     test_list: str = "auto"
     members: Literal["all", "out-of-fold"] = "all"
-    tta: Literal[1, 2, 4, 8] = 1
+    tta: Literal[1, 2, 4, 8] | None = None
     batch_size: int = 64
     max_failed: int = 0
 

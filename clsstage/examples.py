@@ -51,9 +51,9 @@ class Examples:
 
 
 def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Examples:
-    """Return the labelled rows of the archives of a command; unlabelled ones are counted in the log.
+    """Return the labelled rows of the archives of a command.
 
-    The policy is the first archive's, for all of them.
+    Rows without a label are counted in the log. The policy is the first archive's, for all of them.
 
     Raises
     ------

@@ -6,6 +6,8 @@ there is none that can be trusted. Training sees all three.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -28,7 +30,7 @@ def jitter_mask(mask: MaskEntry, rng: np.random.Generator) -> MaskEntry | None:
     """
     if rng.random() < DROPPED:
         return None
-    payload = mask.payload
+    payload: Any = mask.payload
     y0, x0, y1, x1 = mask_box(payload >= threshold_level(mask.threshold))
     side = max(y1 - y0, x1 - x0)
     growth = rng.uniform(-GROWTH, GROWTH) * side

@@ -33,7 +33,7 @@ def pool_under(maps: Tensor, mask: Tensor, channels: int, prefix: int = 0) -> Te
         Tokens that make no square.
     """
     grid = places_last(maps, channels, prefix)
-    weight = F.adaptive_avg_pool2d(mask.to(grid), grid.shape[2:])
+    weight = F.adaptive_avg_pool2d(mask.to(grid), (grid.shape[2], grid.shape[3]))
     # An empty mask says nothing: every place counts alike.
     empty = weight.sum((2, 3), keepdim=True) <= 1e-3
     weight = torch.where(empty, torch.ones_like(weight), weight)

@@ -22,6 +22,8 @@ from weights.resolve import resolve
 from weights.store import fill_network, load_weights
 
 KIND = "classifier"
+#: Words of a card for how many views are averaged.
+VIEWS = {"none": 1, "flips": 4, "d4": 8}
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,22 @@ class Member:
     card: WeightCard
 
     @torch.inference_mode()
-    def outputs(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
+    def outputs(self, images: Tensor, metadata: Tensor, views: int | None = None) -> Tensor:
         """Return the corrected outputs of a batch, (B, outputs) float32 on the CPU.
 
         Parameters
         ----------
         images : (B, planes, S, S) float32
         metadata : (B, width) float32
-        views : int
-            How many flips and transposes are averaged (of outputs), 1 to 8.
+        views : int, optional
+            How many flips and transposes are averaged (of outputs), 1 to 8; left out, as its card
+            says.
         """
-        found = [self.network(view, metadata).float() for view in _views(images, views)]
+        count = views or VIEWS[self.card.preprocessing.get("tta", "none")]
+        found = [self.network(view, metadata).float() for view in _views(images, count)]
         return torch.stack(found).mean(0).cpu() + torch.tensor(self.offset)
 
-    def probabilities(self, images: Tensor, metadata: Tensor, views: int = 1) -> Tensor:
+    def probabilities(self, images: Tensor, metadata: Tensor, views: int | None = None) -> Tensor:
         """Return (B, 1 + classes): that of malignancy, then of each class where there are any.
 
         Parameters as of `outputs`.

@@ -131,7 +131,7 @@ class LesionClassifier:
         age: float | None = None,
         sex: str | None = None,
         site: str | None = None,
-        views: int = 1,
+        views: int | None = None,
         **measurements: float | str | None,
     ) -> ClassPrediction:
         """Return the probability of one image.
@@ -145,8 +145,8 @@ class LesionClassifier:
             Years.
         sex, site : str, optional
             In the words of `lesioncore.sites`, or those people use ("back", "f").
-        views : int
-            Flips and transposes averaged, 1 to 8.
+        views : int, optional
+            Flips and transposes averaged, 1 to 8; left out, as its card says.
         **measurements
             Other columns the classifier was trained on, such as `diameter_mm`.
 
@@ -209,7 +209,7 @@ class LesionClassifier:
         cache: MaskCache | None = None,
         *,
         member_of: NDArray[np.int64] | None = None,
-        views: int = 1,
+        views: int | None = None,
         batch_size: int = 64,
         workers: int = -1,
     ) -> pd.DataFrame:
@@ -223,7 +223,9 @@ class LesionClassifier:
             Masks of these images; what it lacks is seen whole.
         member_of : (n,) int, optional
             Which member predicts each row; -1 for the mean of all.
-        views, batch_size, workers : int
+        views : int, optional
+            As of `predict`.
+        batch_size, workers : int
 
         Returns
         -------
@@ -290,7 +292,7 @@ class LesionClassifier:
         self,
         members: Sequence[Member],
         dataset: LesionDataset,
-        views: int,
+        views: int | None,
         batch_size: int,
         workers: int,
     ) -> tuple[NDArray[np.float64], list[str]]:

@@ -122,7 +122,8 @@ class PredictConfig(ComputeOptions):
         photos: image files, or folders of them (with their subfolders)
         segmenter: run folder of `segstage train` (RUN/segmentation of a `lesion run`), or the name
             of weights that ship; left out, those
-        classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`)
+        classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`), or the
+            name of weights that ship; left out, those
         run: folder of a `lesion run`, in place of segmenter and classifier
         tta: average masks over views, the four mirrorings (flips) or all eight symmetries (d4)
         age: age in years of the person on all these photographs
@@ -131,7 +132,7 @@ class PredictConfig(ComputeOptions):
         metadata: CSV with image_id and any of age, sex, site, one row a photograph; what it says
             wins over the flags
         out: table to write
-        overlays: folder for a picture of each photograph with its mask outlined
+        overlays: folder for a picture of each photograph with its mask outlined; null for none
         limit: only the first N photographs
         max_failed: exit with 1 when more photographs than this could not be read
     """
@@ -146,7 +147,7 @@ class PredictConfig(ComputeOptions):
     site: str | None = None
     metadata: Path | None = None
     out: Path = Path("predictions.csv")
-    overlays: Path | None = None
+    overlays: Path | None = Path("overlays")
     limit: int | None = None
     max_failed: int = 0
 

@@ -84,7 +84,7 @@ class LesionPipeline:
     @classmethod
     def load(
         cls,
-        segmenter: str | PathLike[str] | None,
+        segmenter: str | PathLike[str] | None = None,
         classifier: str | PathLike[str] | None = None,
         *,
         tta: str | None = None,
@@ -99,7 +99,8 @@ class LesionPipeline:
             Run folder of `segstage train` or a weights folder. The folder of a `lesion run` holds
             both stages, and `classifier` is then left out. None takes the weights that ship.
         classifier : path, optional
-            Run folder of `clsstage train` or a weights folder.
+            Run folder of `clsstage train` or a weights folder. With neither, both are those that
+            ship.
         tta : str, optional
             Views that masks are averaged over, "none", "flips" or "d4"; left out, the segmenter's.
         device : str
@@ -185,10 +186,10 @@ def read_photo(image: Any) -> tuple[NDArray[np.uint8], str]:
 
 def stage_folders(
     segmenter: str | PathLike[str] | None, classifier: str | PathLike[str] | None
-) -> tuple[Path | None, Path]:
+) -> tuple[Path | None, Path | None]:
     """Return the folders of both stages; the folder of a `lesion run` holds both.
 
-    No segmenter is the one that ships.
+    None is the weights that ship.
 
     Raises
     ------
@@ -198,9 +199,7 @@ def stage_folders(
     if classifier is not None:
         return None if segmenter is None else Path(fspath(segmenter)), Path(fspath(classifier))
     if segmenter is None:
-        raise LesionError(
-            "neither a segmenter nor a classifier was named", wanted="at least a classifier"
-        )
+        return None, None
     segmenter = Path(fspath(segmenter))
     stages = segmenter / "segmentation", segmenter / "classification"
     for stage in stages:

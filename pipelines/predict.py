@@ -32,7 +32,7 @@ def predict(config: PredictConfig) -> int:
         Neither a run nor both stages were named, or a sex or site that nobody knows.
     """
     segmenter, classifier = _stages(config)
-    photos = find_photos(config.photos)[: config.limit]
+    photos = _without(find_photos(config.photos), config.overlays)[: config.limit]
     names = photo_names(photos)
     said = _metadata(config, names)
     pipeline = LesionPipeline.load(
@@ -52,6 +52,13 @@ def predict(config: PredictConfig) -> int:
         if config.overlays is not None:
             write_overlay(config.overlays / f"{names[photo]}.png", photo, result)
     return _finish(config, rows)
+
+
+def _without(photos: list[Path], folder: Path | None) -> list[Path]:
+    """Leave out the pictures that an earlier call wrote among the photographs."""
+    if folder is None:
+        return photos
+    return [photo for photo in photos if folder.resolve() not in photo.resolve().parents]
 
 
 def _finish(config: PredictConfig, rows: list[dict[str, Any]]) -> int:
@@ -97,21 +104,28 @@ def write_overlay(out: Path, photo: Path, result: PipelineResult, size: int = 64
         sheet.save(temporary)
 
 
-def _stages(config: PredictConfig) -> tuple[Path | None, Path]:
+def _stages(config: PredictConfig) -> tuple[Path | None, Path | None]:
+    """Return the folders of both stages; what was not named is what ships."""
     if config.run is not None and (config.segmenter or config.classifier):
         raise UsageError("--run and --segmenter or --classifier", wanted="one or the other")
     if config.run is not None:
         return stage_folders(config.run, None)
-    from weights.resolve import shipped_names
+    return _stage(config.segmenter, "segmenter"), _stage(config.classifier, "classifier")
 
-    if config.classifier is None or (config.segmenter is None and not shipped_names()):
-        lacking = "--segmenter" if config.segmenter is None else "--classifier"
+
+def _stage(given: Path | None, kind: str) -> Path:
+    from weights.resolve import resolve
+
+    try:
+        return resolve(given, kind=kind)
+    except LesionError:
+        if given is not None:
+            raise
         raise UsageError(
-            f"no {lacking} given, and none ships with this installation",
+            f"no --{kind} given, and none ships with this installation",
             wanted="--run RUN, or both --segmenter RUN and --classifier RUN",
             mend="lesion demo makes a small pair in runs/demo",
-        )
-    return config.segmenter, config.classifier
+        ) from None
 
 
 def _metadata(config: PredictConfig, names: dict[Path, str]) -> dict[Path, dict[str, Any]]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.errors import LesionError
-from lesioncore.files import PathLike, read_json, read_table
+from lesioncore.files import PathLike, read_json
 from weights.card import WeightCard
-from weights.learned import COLUMNS, write_learned
+from weights.learned import write_learned
+from weights.provenance import learned_rows, read_provenance
 from weights.resolve import SHIPPED
 from weights.store import load_weights, save_weights
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 15_000_000
 LICENCE = "CC BY-NC 4.0 (that of the training data), not for commercial use"
 _QUALITY = "quality.json"
-_PROVENANCE = "provenance.csv"
 
 
 def ship(
@@ -47,8 +47,8 @@ def ship(
     Parameters
     ----------
     member : path
-        ``member-K`` of a finished `segstage train`; the run around it gives `quality.json` and the
-        list of images that this member learned from.
+        ``member-K`` of a finished training; the run around it gives the list of images that this
+        member learned from, and of a segmenter `quality.json`.
     name : str
         Letters, digits, - and _.
     licence, training_data, limits : str
@@ -127,18 +127,16 @@ def _learned_by(member: Path) -> pd.DataFrame:
     """Return the rows of a run's provenance from which this member learned."""
     home = member.parent
     number = member.name.removeprefix("member-")
-    path = home / _PROVENANCE
-    if not number.isdigit() or not path.is_file() or not (home / "run.json").is_file():
+    table = read_provenance(home) if (home / "run.json").is_file() else None
+    if not number.isdigit() or table is None:
         raise LesionError(
             f"{member} is no member of a run",
             wanted="RUN/member-K, with run.json and provenance.csv in RUN",
-            mend="segstage train --dataset NAME --root DIR --out RUN",
+            mend="segstage train (or clsstage train) --dataset NAME --root DIR --out RUN",
         )
     if not read_json(home / "run.json").get("complete"):
         raise LesionError(f"the run in {home} has not finished", wanted="a complete run")
-    table = read_table(path, dtype=dict.fromkeys((*COLUMNS, "role"), str))
-    rows = (table["role"] == "train") & (table["fold"].astype(int) != int(number))
-    return table[rows].drop_duplicates("image_id")
+    return learned_rows(table, int(number)).drop_duplicates("image_id")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,336 @@
+"""What the mask buys: every focus, with and without metadata, on HAM10000 -> the benchmarks page.
+
+    python benchmarks/focus.py --data DIR --out runs/focus --jobs 2
+
+`DIR` holds `ham10000_200x150/` (else $LESION_DATA is taken). Masks of training images are
+out-of-fold: two members segment each other's half. All arms learn from the same images, on the same
+split, with the same seeds; they are scored on the committed test list, and differences are paired
+by lesion. Arms that are there are skipped, so a killed benchmark goes on; `--jobs` arms train at
+once, one thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from page import PAGE, write_section
+
+from lesioncore.metrics import (
+    average_precision,
+    bootstrap,
+    paired_bootstrap,
+    partial_auc,
+    roc_auc,
+)
+
+DOCS = PAGE.parent / "pictures" / "focus.png"
+ALIKE = (
+    "--size", "128", "--epochs", "6", "--batch-size", "32", "--lr", "0.0006",
+    "--warmup-epochs", "0", "--target", "diagnosis-9", "--val-fraction", "0.1", "--select", "last",
+    "--split-seed", "0", "--workers", "0", "--min-quality", "0",
+)  # fmt: skip
+METRICS = {"AUC": roc_auc, "pAUC": partial_auc, "average precision": average_precision}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to use the mask.
+
+    Attributes
+    ----------
+    name : str
+        As the table shows it.
+    flags : tuple of str
+        Of `clsstage train`.
+    control : bool
+        It is there to show what should not help.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    control: bool = False
+
+
+def focused(focus: str, *, control: bool = False) -> Arm:
+    """Return the arm of a focus."""
+    return Arm(focus, ("--focus", focus), control)
+
+
+ARMS = (
+    focused("full"),
+    focused("crop"),
+    focused("dilated_crop"),
+    focused("soft_background"),
+    focused("dilated_crop+soft_background"),
+    focused("dilated_crop+hard_background"),
+    focused("dilated_crop+mask_channel"),
+    Arm("full, aux_mask", ("--focus", "full", "--aux-mask", "0.4")),
+    Arm("full, mask_pool", ("--focus", "full", "--mask-pool", "true")),
+    Arm(
+        "dilated_crop, aux_mask, mask_pool",
+        ("--focus", "dilated_crop", "--aux-mask", "0.4", "--mask-pool", "true"),
+    ),
+    focused("lesion_only", control=True),
+    focused("background_only", control=True),
+)
+#: The arms that are trained on true masks too, to tell the use of a mask from its errors.
+TRUE = ("crop", "dilated_crop", "dilated_crop+soft_background", "dilated_crop+hard_background")
+#: The two arms whose difference is the headline, over all seeds.
+BASE, BEST = ("full", "none"), ("dilated_crop, aux_mask, mask_pool", "auto")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training: an arm, its metadata, its masks and its seed."""
+
+    arm: Arm
+    metadata: str
+    masks: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of its run."""
+        word = "".join(c if c.isalnum() or c == "_" else "-" for c in self.arm.name)
+        return f"{word}--{self.metadata}--{self.masks}--{self.seed}"
+
+
+def jobs(seeds: int) -> list[Job]:
+    """Return all trainings, the headline's first, then the table's."""
+    found = [
+        Job(arm, metadata, "predicted", seed)
+        for seed in range(seeds)
+        for arm in ARMS
+        for metadata in ("none", "auto")
+        if seed == 0 or (arm.name, metadata) in (BASE, BEST)
+    ]
+    found += [Job(arm, "none", "true", 0) for arm in ARMS if arm.name in TRUE]
+    return sorted(found, key=lambda job: (job.arm.name, job.metadata) not in (BASE, BEST))
+
+
+def give(program: str, *words: object) -> None:
+    """Give a command of the project, with one thread."""
+    code = f"import sys; from {program}.commands import main; sys.exit(main())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        check=True, env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def make_masks(ham: tuple[object, ...], out: Path) -> None:
+    """Train two segmenters on a half each and cache out-of-fold masks; import the true ones."""
+    give("segstage", "train", *ham, "--preset", "cpu", "--out", out / "segmenter")
+    give("segstage", "cache", *ham, "--weights", out / "segmenter", "--out", out / "predicted")
+    give("segstage", "import-masks", *ham, "--out", out / "true")
+
+
+def train(job: Job, ham: tuple[object, ...], out: Path) -> None:
+    """Train an arm and predict the test list."""
+    run, table = out / "runs" / job.folder, out / "predictions" / f"{job.folder}.csv"
+    if table.is_file():
+        return
+    masks = ("--masks", out / job.masks)
+    give(
+        "clsstage", "train", *ham, *masks, "--out", run, "--metadata", job.metadata,
+        "--seed", job.seed, *ALIKE, *job.arm.flags,
+    )  # fmt: skip
+    give(
+        "clsstage", "predict", *ham, *masks, "--weights", run, "--subset", "test", "--tta", 4,
+        "--workers", 0, "--out", table,
+    )  # fmt: skip
+
+
+def scored(job: Job, out: Path) -> pd.DataFrame:
+    """Return the test predictions of a job with labels and lesions, sorted by id."""
+    split = pd.read_csv(out / "runs" / job.folder / "split.csv", dtype=str)
+    truth = pd.read_csv(out / "truth.csv", dtype={"image_id": str})
+    table = pd.read_csv(out / "predictions" / f"{job.folder}.csv", dtype={"image_id": str})
+    table = table.merge(split[["image_id", "group"]], on="image_id").merge(truth, on="image_id")
+    return table.sort_values("image_id", ignore_index=True)
+
+
+def write_truth(ham: tuple[object, ...], out: Path) -> None:
+    """Keep the labels of the archive under its own policy."""
+    from lesioncore.config import DataOptions
+    from lesioncore.diagnoses import labels
+    from lesioncore.readers import load_manifest, policy_of
+
+    manifest = load_manifest(DataOptions(dataset="ham10000", root=Path(str(ham[3]))))
+    target = labels(manifest, policy_of("ham10000", "auto"))
+    table = pd.DataFrame({"image_id": manifest["image_id"], "target": target}).dropna()
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / "truth.csv", index=False)
+
+
+def over_seeds(metric: Any) -> Any:
+    """Return the metric of (n, seeds) scores: the mean over seeds."""
+
+    def found(y: Any, scores: Any, weights: Any = None) -> Any:
+        return np.mean([metric(y, one, weights=weights) for one in np.asarray(scores).T], axis=0)
+
+    return found
+
+
+def group_of(arm: str, metadata: str, masks: str, seeds: int, out: Path) -> list[pd.DataFrame]:
+    """Return the scored tables of an arm, one a seed that is there."""
+    chosen = next(a for a in ARMS if a.name == arm)
+    found = [Job(chosen, metadata, masks, seed) for seed in range(seeds)]
+    there = [j for j in found if (out / "predictions" / f"{j.folder}.csv").is_file()]
+    return [scored(job, out) for job in there]
+
+
+def against_base(arm: str, metadata: str, masks: str, out: Path, base: str) -> str:
+    """Return the difference of an arm's AUC to the full image with the same metadata, one seed."""
+    one, other = (
+        group_of(name, metadata, m, 1, out) for name, m in ((arm, masks), (base, "predicted"))
+    )
+    if not one or not other or (arm == base and masks == "predicted"):
+        return ""
+    gap = paired_bootstrap(
+        roc_auc, one[0]["target"], one[0]["malignant"], other[0]["malignant"], one[0]["group"]
+    )
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+
+
+def section(seeds: int, out: Path) -> str:
+    """Return the part of the page that this script owns, and draw its plot."""
+    done = [j for j in jobs(seeds) if (out / "predictions" / f"{j.folder}.csv").is_file()]
+    example = scored(done[0], out)
+    lines = [
+        f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
+        f"({platform.machine()}, no GPU) by `python benchmarks/focus.py`: HAM10000 at 200 x 150 "
+        f"px, {len(example)} images of the committed test list, "
+        f"{int(example['target'].sum())} malignant by `cancer+ak`. Every arm: "
+        "`tf_efficientnet_lite0` at 128 px, six epochs, nine diagnoses as targets, the same split; "
+        "four views at prediction. Masks are out-of-fold by two small U-Nets unless it says true. "
+        "Intervals are 95% bootstrap by lesion; differences are paired, to the full image with "
+        "the same metadata, seed 0.",
+        "",
+        "| use of the mask | metadata | masks | AUC | to `full` | average precision | pAUC |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for job in sorted((j for j in done if j.seed == 0), key=_order):
+        table = scored(job, out)
+        cells = []
+        for name in ("AUC", "average precision", "pAUC"):
+            found = bootstrap(
+                METRICS[name], table["target"], table["malignant"], groups=table["group"]
+            )
+            cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+        cells.insert(1, against_base(job.arm.name, job.metadata, job.masks, out, "full"))
+        control = " (control)" if job.arm.control else ""
+        lines.append(
+            f"| `{job.arm.name}`{control} | {job.metadata} | {job.masks} | {' | '.join(cells)} |"
+        )
+    lines += ["", *headline(seeds, out)]
+    draw(done, out)
+    return "\n".join(lines)
+
+
+def _order(job: Job) -> tuple[bool, bool, int]:
+    return (
+        job.masks == "true",
+        job.metadata == "auto",
+        [arm.name for arm in ARMS].index(job.arm.name),
+    )
+
+
+def headline(seeds: int, out: Path) -> list[str]:
+    """Return the lines on the two arms of the headline over all seeds."""
+    plain = group_of(*BASE, "predicted", seeds, out)
+    best = group_of(*BEST, "predicted", seeds, out)
+    count = min(len(plain), len(best))
+    if not count:
+        return []
+    y, lesion = plain[0]["target"], plain[0]["group"]
+    columns = [
+        np.stack([table["malignant"] for table in tables[:count]], 1) for tables in (best, plain)
+    ]
+    lines = [
+        f"Over {count} seeds, `{BEST[0]}` with metadata against the plain full image without:",
+        "",
+    ]
+    for name, metric in METRICS.items():
+        each = [[float(metric(y, one)) for one in scores.T] for scores in columns]
+        gap = paired_bootstrap(over_seeds(metric), y, *columns, lesion)
+        shown = [", ".join(f"{value:.3f}" for value in values) for values in each]
+        lines.append(
+            f"- {name}: {np.mean(each[0]):.3f} ({shown[0]}) against {np.mean(each[1]):.3f} "
+            f"({shown[1]}); difference {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+        )
+    return lines
+
+
+def draw(done: list[Job], out: Path) -> None:
+    """Draw the AUC of every arm with its interval, with and without metadata."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(8, 5.5), layout="constrained")
+    names = [arm.name for arm in ARMS]
+    styles = {
+        ("none", "predicted"): ("#4477aa", "o", -0.2, "no metadata"),
+        ("auto", "predicted"): ("#ee6677", "s", 0.2, "with metadata"),
+        ("none", "true"): ("#999999", "^", 0.0, "no metadata, true masks"),
+    }
+    for (metadata, masks), (colour, marker, shift, label) in styles.items():
+        chosen = [j for j in done if (j.metadata, j.masks, j.seed) == (metadata, masks, 0)]
+        if not chosen:
+            continue
+        found = []
+        for job in chosen:
+            table = scored(job, out)
+            found.append(bootstrap(roc_auc, table["target"], table["malignant"], table["group"]))
+        values = np.array([f.value for f in found])
+        spread = np.abs(np.array([[f.low, f.high] for f in found]).T - values)
+        places = [names.index(job.arm.name) + shift for job in chosen]
+        axis.errorbar(
+            values, places, xerr=spread, fmt=marker, color=colour, label=label, capsize=2
+        )  # fmt: skip
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel("AUC on the test list, 95% interval by lesion")
+    axis.grid(axis="x", color="#dddddd")
+    axis.legend(loc="lower left")
+    DOCS.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(DOCS, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
+    parser.add_argument("--out", type=Path, default=Path("runs/focus"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--only-page", action="store_true", help="write the page from results")
+    given = parser.parse_args()
+    if not given.only_page:
+        if given.data is None:
+            parser.error("say where the archives are: --data DIR, or set LESION_DATA")
+        ham = ("--dataset", "ham10000", "--root", Path(given.data) / "ham10000_200x150")
+        write_truth(ham, given.out)
+        make_masks(ham, given.out)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(lambda job: train(job, ham, given.out), jobs(given.seeds)))
+    text = section(given.seeds, given.out)
+    print(text)
+    write_section("focus", text)
+
+
+if __name__ == "__main__":
+    main()
