@@ -78,7 +78,9 @@ def load_encoder(
         return ImageNetRecord("none")
     fetch = None
     if name == ALEXNET:
-        from clsstage.encoders.alexnet import fetch_alexnet as fetch
+        from clsstage.encoders.alexnet import fetch_alexnet
+
+        fetch = fetch_alexnet
     record = encoder_record(name)
     resized = record.fixed_size and image_size not in (None, record.size)
     if in_channels == 3 and not resized:

@@ -58,11 +58,11 @@ def _encoder_layers(
         return [(1.0, p.ndim > 1, [p]) for p in trained]
     from timm.optim import param_groups_layer_decay
 
-    undecayed = encoder.no_weight_decay() if hasattr(encoder, "no_weight_decay") else ()
+    named: Any = getattr(encoder, "no_weight_decay", tuple)
     groups = param_groups_layer_decay(
         encoder,
         weight_decay=1.0,  # only told from 0 here
-        no_weight_decay_list=undecayed,
+        no_weight_decay_list=named(),
         layer_decay=layer_decay,
     )
     return [(g["lr_scale"], g["weight_decay"] > 0, g["params"]) for g in groups]

@@ -77,7 +77,7 @@ def encoder_record(name: str) -> EncoderRecord:
         std=tuple(config.std),
         fixed_size=config.fixed_input_size,
         licence=config.license or "unknown",
-        origin=(config.origin_url or config.hf_hub_id or config.url or "")
+        origin=str(config.origin_url or config.hf_hub_id or config.url)
         if config.has_weights
         else "",
     )
