@@ -269,6 +269,9 @@ def _strong_steps() -> list[Any]:
 
 
 def _isic2020_steps() -> list[Any]:
+    from lesioncore.elastic_transform import ElasticTransform
+
+    # Theirs is albumentations 0.4.6; docs/reference/transforms.md has the translation step by step.
     warp = {
         "interpolation": cv2.INTER_LINEAR,
         "mask_interpolation": cv2.INTER_LINEAR,
@@ -284,7 +287,8 @@ def _isic2020_steps() -> list[Any]:
             [
                 alb.MotionBlur(blur_limit=(3, 5)),
                 alb.MedianBlur(blur_limit=(3, 5)),
-                alb.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.5, 1.5)),
+                # OpenCV's own kernels of 3 and 5 pixels are those of these two widths.
+                alb.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.85, 1.1)),
                 # Their variances of 5 to 30 grey levels as standard deviations in [0, 1].
                 alb.GaussNoise(std_range=(5**0.5 / 255, 30**0.5 / 255)),
             ],
@@ -293,8 +297,8 @@ def _isic2020_steps() -> list[Any]:
         alb.OneOf(
             [
                 alb.OpticalDistortion(distort_limit=1.0, **warp),
-                alb.GridDistortion(num_steps=5, distort_limit=1.0, **warp),
-                alb.ElasticTransform(alpha=3, **warp),
+                alb.GridDistortion(num_steps=5, distort_limit=1.0, normalized=False, **warp),
+                ElasticTransform(alpha=3, sigma=50, noise_distribution="uniform", **warp),
             ],
             p=0.7,
         ),
