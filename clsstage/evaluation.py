@@ -9,6 +9,7 @@ from clsstage.examples import with_labels
 from clsstage.prediction import predict_manifest, report_failures, subset_of
 from clsstage.predictor import LesionClassifier
 from clsstage.sampling import check_two_classes
+from clsstage.shortcuts import with_shortcuts
 from lesioncore.files import write_json, write_table
 from lesioncore.metrics import score_lines, score_malignancy
 from lesioncore.progress import log
@@ -25,7 +26,8 @@ def evaluate(config: EvaluateConfig) -> int:
         No classifier, no labelled images in that subset, or labels of one class only.
     """
     classifier = LesionClassifier.load(config.weights, config.device, config.precision)
-    manifest = subset_of(load_manifest(config), config)
+    manifest = with_shortcuts(load_manifest(config), classifier.metadata_columns)
+    manifest = subset_of(manifest, config)
     policy = classifier.policy if config.policy == "auto" else config.policy
     examples = with_labels(manifest, policy)
     check_two_classes(examples.labels, f"{config.subset} images", policy)

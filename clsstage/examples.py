@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsstage.shortcuts import warn_of_shortcuts, with_shortcuts
 from lesioncore.config import DataOptions
 from lesioncore.progress import log
 
@@ -50,10 +52,13 @@ class Examples:
         return len(self.labels)
 
 
-def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Examples:
+def load_examples(
+    options: DataOptions, policy: str, *, seed: int = 0, metadata: Sequence[str] | None = None
+) -> Examples:
     """Return the labelled rows of the archives of a command.
 
     Rows without a label are counted in the log. The policy is the first archive's, for all of them.
+    Shortcut columns that `metadata` names (`clsstage.shortcuts`) are made of the whole archives.
 
     Raises
     ------
@@ -63,7 +68,8 @@ def load_examples(options: DataOptions, policy: str, *, seed: int = 0) -> Exampl
     from lesioncore.archives import load_archives
     from lesioncore.readers import policy_of
 
-    manifest = load_archives(options, seed=seed)
+    warn_of_shortcuts(metadata)
+    manifest = with_shortcuts(load_archives(options, seed=seed), metadata)
     return with_labels(manifest, policy_of(options.dataset, policy))
 
 

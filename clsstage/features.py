@@ -22,6 +22,7 @@ from clsstage.focus_names import parse_focus
 from clsstage.masks import MaskChoices, MaskTrust, choose_masks, open_masks, snapshot
 from clsstage.members import Member, read_members
 from clsstage.prediction import out_of_fold_members, warn_in_sample
+from clsstage.shortcuts import with_shortcuts
 from clsstage.view import View
 from lesioncore.cache.fingerprint import fingerprint_sha256, plain
 from lesioncore.devices import arithmetic, choose_device, choose_precision, choose_workers
@@ -154,8 +155,9 @@ def features(config: FeaturesConfig) -> int:
         No classifier or encoder weights, no images, or values too large for float16.
     """
     maker = FeatureMaker.untrained(config) if config.encoder else FeatureMaker.trained(config)
+    asked = [c for member in maker.members.values() for c in member.encoder.columns]
     manifest = choose_subset(
-        load_manifest(config),
+        with_shortcuts(load_manifest(config), asked),
         config.subset,
         dataset=config.dataset,
         test_list=config.test_list,

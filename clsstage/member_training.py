@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -117,8 +117,7 @@ class MemberTraining:
             check_two_classes(validation.labels, "validation images", training.policy)
         seed = config.seed + self.number
         pl.seed_everything(seed, verbose=False)
-        columns = None if config.fusion == "none" else config.metadata
-        encoder = MetadataEncoder.fit(training.manifest, columns)
+        encoder = MetadataEncoder.fit(training.manifest, metadata_names(config))
         trust = MaskTrust(config.min_score, config.min_quality)
         target = create_target(config.target, training.policy)
         network, origin = new_classifier(config, encoder.width, target)
@@ -253,6 +252,11 @@ class MemberTraining:
             "crops": self.crops,
             "labels": part.labels,
         }
+
+
+def metadata_names(config: TrainConfig) -> list[str] | None:
+    """Return the metadata that a config asks for; None where its fusion looks at none."""
+    return None if config.fusion == "none" else cast("list[str] | None", config.metadata)
 
 
 def new_classifier(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsstage.shortcuts import SHORTCUTS
 from lesioncore.errors import LesionError
 
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ def column_names(frame: pd.DataFrame, columns: Sequence[str] | str | None) -> li
     names: list[str] = []
     for name in asked:
         if name == "auto":
-            known = [*NUMBERS[:1], *CATEGORIES, *NUMBERS[1:], *model_columns(frame)]
+            own = [c for c in model_columns(frame) if c not in SHORTCUTS]
+            known = [*NUMBERS[:1], *CATEGORIES, *NUMBERS[1:], *own]
             found = [c for c in known if c in frame and frame[c].nunique(dropna=True) > 1]
             names += [c for c in found if c not in names]
             continue

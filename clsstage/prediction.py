@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.masks import open_masks
 from clsstage.predictor import LesionClassifier
+from clsstage.shortcuts import with_shortcuts
 from clsstage.submission import read_sample, submission
 from lesioncore.errors import UsageError
 from lesioncore.files import write_table
@@ -39,7 +40,8 @@ def predict(config: PredictConfig) -> int:
     sample = read_sample(config) if kaggle else None
     split = "test" if kaggle and has_own_parts(config.dataset) else None
     classifier = LesionClassifier.load(config.weights, config.device, config.precision)
-    manifest = subset_of(load_manifest(config, split=split), config)
+    manifest = load_manifest(config, split=split)
+    manifest = subset_of(with_shortcuts(manifest, classifier.metadata_columns), config)
     table = predict_manifest(config, classifier, manifest)
     out = config.out or Path("submission.csv" if kaggle else "predictions.csv")
     written = table if sample is None else submission(table, sample, classifier)

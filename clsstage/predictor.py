@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clsstage.dataset import LesionDataset
 from clsstage.masks import TRUSTED, MaskChoices, choose_masks
 from clsstage.members import Member, read_members
+from clsstage.shortcuts import with_shortcuts
 from clsstage.targets import Target
 from lesioncore.cache.entry import MaskEntry
 from lesioncore.devices import (
@@ -236,6 +237,7 @@ class LesionClassifier:
         """
         import pandas as pd
 
+        manifest = with_shortcuts(manifest, self.metadata_columns)
         ids = manifest["image_id"].tolist()
         view = self.members[0].view
         choices = choose_masks(cache, ids, self.members[0].trust)

@@ -11,7 +11,7 @@ from clsstage.crops.training import training_crops
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
-from clsstage.member_training import MemberTraining, new_classifier
+from clsstage.member_training import MemberTraining, metadata_names, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.start import learned_before
 from clsstage.summary import summary
@@ -63,7 +63,9 @@ def train(config: TrainConfig) -> None:
     if run is not None and run.complete:
         log.info("%s is complete: nothing to do (see %s)", config.out, run.path("summary.md"))
         return
-    examples = load_examples(config, config.policy, seed=config.seed)
+    examples = load_examples(
+        config, config.policy, seed=config.seed, metadata=metadata_names(config)
+    )
     if run is None:
         new_classifier(config, 1, create_target(config.target, examples.policy))
     check_two_classes(examples.labels, "labelled images", examples.policy)
