@@ -35,6 +35,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/phantom_speed.py
+	$(BIN)/python benchmarks/crop_speed.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/recipe.py
 	$(BIN)/python benchmarks/segmenters.py

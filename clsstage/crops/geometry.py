@@ -13,9 +13,9 @@ from lesioncore.geometry import Box
 
 # Raised when the same settings would keep other pixels; part of every fingerprint.
 VERSION = 1
-# A crop holds its frame this much larger than the network's input, so that the smaller frames of
-# the jitter still have a source pixel for each of theirs.
-HEADROOM = 1.25
+# Pixels of the undisturbed frame for each of the network's input. At 1 it is not resampled again
+# after reading; an augmentation before the resize needs something to work on.
+HEADROOM = {"early": 1.0, "late": 1.5}
 # Frames are rounded to whole pixels on the image and on the crop; this much is kept beside them.
 _ROUNDING = 2
 
@@ -38,7 +38,7 @@ class CropGeometry:
     size : int
         Side of the largest input that is to be served, pixels.
     headroom : float
-        Pixels kept for each pixel of that input, along each axis.
+        Pixels of the undisturbed frame for each pixel of that input, along each axis.
     version : int
         Of the algorithm.
     """
@@ -48,21 +48,28 @@ class CropGeometry:
     jitter: float
     mask_errors: bool
     size: int
-    headroom: float = HEADROOM
+    headroom: float = HEADROOM["early"]
     version: int = VERSION
 
     @classmethod
     def of(
-        cls, focus: str, margin: float, size: int, jitter: float = 0.0, mask_errors: bool = False
+        cls,
+        focus: str,
+        margin: float,
+        size: int,
+        jitter: float = 0.0,
+        mask_errors: bool = False,
+        resize: str = "early",
     ) -> CropGeometry:
         """Return the geometry that serves a focus.
 
-        What the focus does around the lesion plays no part: it acts after reading.
+        What the focus does around the lesion plays no part: it acts after reading. `resize` is
+        `early`, before the augmentation, or `late`, after it.
         """
-        frame = parse_focus(focus).frame
+        frame, headroom = parse_focus(focus).frame, HEADROOM[resize]
         if frame == "full":
-            return cls("full", 0.0, 0.0, False, size)
-        return cls(frame, margin, jitter, mask_errors, size)
+            return cls("full", 0.0, 0.0, False, size, headroom)
+        return cls(frame, margin, jitter, mask_errors, size, headroom)
 
     def scale(self, box: Box | None, shape: tuple[int, int]) -> float:
         """Return crop pixels per image pixel, at most 1.

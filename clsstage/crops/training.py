@@ -42,6 +42,7 @@ def training_crops(
             encoder_size(config.encoder) if config.size == "auto" else config.size,
             config.margin_jitter,
             config.mask_jitter > 0,
+            config.resize,
         ),
         cache,
         choose_masks(cache, ids, MaskTrust(config.min_score, config.min_quality)),
