@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ class TrainConfig(DataOptions, FitOptions):
         start: trained classifier to go on from instead of the encoder's first weights alone: a run
             of one member, a weights folder or a shipped name; what it learned from is never
             validated on
+        synthetic: folders made by lesion synthesize; an image of theirs is learned from where all
+            its parents are, and never validated on
         masks: mask cache of these images (segstage cache makes one); not needed with --focus full
         crops: folder in which the crops of these images are kept, so that an epoch costs the same
             whatever their size; made where it is not there yet
@@ -72,6 +74,7 @@ class TrainConfig(DataOptions, FitOptions):
     out: Path
     also: dict[str, Path] | None = None
     start: str | None = None
+    synthetic: list[Path] = field(default_factory=list)
     lr: float = 5e-4
     masks: Path | None = None
     crops: Path | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from clsstage.crops.crop import crop_source
-from clsstage.crops.source import read_source
+from clsstage.crops.source import read_drawn, read_source
 from clsstage.mask_jitter import jitter_mask
 from clsstage.masks import MaskChoices
 from clsstage.metadata import MetadataEncoder
@@ -65,6 +65,7 @@ class LesionDataset(Dataset[dict[str, Any]]):
         labels: NDArray[np.floating] | None = None,
         classes: NDArray[np.integer] | None = None,
         crops: CropCache | None = None,
+        own_masks: Mapping[str, str] | None = None,
     ) -> None:
         self.image_ids = list(image_ids)
         self.images = list(images)
@@ -72,7 +73,8 @@ class LesionDataset(Dataset[dict[str, Any]]):
         self.view = view
         self.cache = cache
         self.crops = crops
-        use = choices is not None and cache is not None and view.needs_mask
+        self.own_masks = own_masks or {}
+        use = choices is not None and view.needs_mask and (cache is not None or self.own_masks)
         self.used = choices.used if use and choices else np.zeros(len(self.images), bool)
         self.labels = None if labels is None else labels.astype(np.float32)
         self.classes = labels if classes is None else classes
@@ -102,11 +104,18 @@ class LesionDataset(Dataset[dict[str, Any]]):
         return item
 
     def _load(self, row: int) -> tuple[NDArray[np.uint8], MaskEntry | None]:
+        own = self._own(row)
+        if own is not None:
+            return read_drawn(self.image_ids[row], self.images[row], own)
         if self.crops is not None:
             return crop_source(self.crops.read(self.image_ids[row]))
         cache = self.cache if self.used[row] else None
         source = read_source(self.image_ids[row], self.images[row], cache)
         return source.image, source.mask
+
+    def _own(self, row: int) -> str | None:
+        """Return the file of the mask that came with a synthetic image."""
+        return self.own_masks.get(self.image_ids[row])
 
     def _tensor(self, row: int) -> NDArray[np.float32]:
         return self.view.see(*self._load(row))
@@ -176,7 +185,8 @@ class TrainingDataset(LesionDataset):
             wrong = jitter_mask(mask, self._rng)
             if not self.jitter.keep_outline:
                 mask = wrong
-                if wrong is None and self.crops is not None:
+                # A synthetic image is whole already.
+                if wrong is None and self.crops is not None and not self._own(row):
                     image = self.crops.read_whole(self.image_ids[row])
             elif wrong is not None:
                 mask = replace(mask, box=wrong.box)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clsstage.fusion._maps import channel_axis
 from lesioncore.errors import LesionError
 
 
@@ -23,7 +24,7 @@ def pool_under(maps: Tensor, mask: Tensor, channels: int, prefix: int = 0) -> Te
     mask : (B, 1, H, W) float
         Weight of each place, 0 to 1; an image whose mask is empty is averaged as a whole.
     channels : int
-        C, which tells the layouts apart; channels first where both fit.
+        C, which tells the layouts apart; see `clsstage.fusion._maps`.
     prefix : int
         Tokens before the grid.
 
@@ -43,7 +44,7 @@ def pool_under(maps: Tensor, mask: Tensor, channels: int, prefix: int = 0) -> Te
 def places_last(maps: Tensor, channels: int, prefix: int = 0) -> Tensor:
     """Return maps or tokens as (B, C, h, w); see `pool_under`."""
     if maps.ndim == 4:
-        return maps if maps.shape[1] == channels else maps.permute(0, 3, 1, 2)
+        return maps.movedim(channel_axis(maps, channels), 1)
     tokens = maps[:, prefix:]
     side = round(tokens.shape[1] ** 0.5)
     if side * side != tokens.shape[1]:

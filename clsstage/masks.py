@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,14 @@ class MaskChoices:
     def used(self) -> NDArray[np.bool_]:
         """(n,) bool."""
         return np.array([status in TRUSTED for status in self.status], bool)
+
+    def with_own(self, image_ids: Sequence[str], own: Collection[str]) -> MaskChoices:
+        """Return these choices with the masks of `own`, which come with their images, used."""
+        mine = [name in own for name in image_ids]
+        return MaskChoices(
+            ["ok" if own else old for own, old in zip(mine, self.status, strict=True)],
+            ["" if own else old for own, old in zip(mine, self.reason, strict=True)],
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many images have each status."""

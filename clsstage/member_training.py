@@ -24,6 +24,7 @@ from clsstage.predictor import LesionClassifier
 from clsstage.priors import class_priors, first_bias, output_offset
 from clsstage.sampling import ClassSampling, check_two_classes, choose_sampling
 from clsstage.start import start_from
+from clsstage.synthetic_rows import with_synthetic
 from clsstage.targets import Target, create_target
 from clsstage.task import MONITOR, ClassifierTask, Learning
 from clsstage.view import View
@@ -117,7 +118,9 @@ class MemberTraining:
             check_two_classes(validation.labels, "validation images", training.policy)
         seed = config.seed + self.number
         pl.seed_everything(seed, verbose=False)
-        encoder = MetadataEncoder.fit(training.manifest, metadata_names(config))
+        real = training
+        training, drawn = with_synthetic(real, config.synthetic)
+        encoder = MetadataEncoder.fit(real.manifest, metadata_names(config))
         trust = MaskTrust(config.min_score, config.min_quality)
         target = create_target(config.target, training.policy)
         network, origin = new_classifier(config, encoder.width, target)
@@ -130,11 +133,21 @@ class MemberTraining:
             tuple(network.std),
             mask_plane=config.mask_pool,
         )
-        sampling = choose_sampling(training.labels, config.negative_ratio, config.positive_ratio)
+        sampling = choose_sampling(real.labels, config.negative_ratio, config.positive_ratio)
         classes = target.truth(training.manifest, training.labels)
         priors = class_priors(target, classes, training.labels, sampling)
         task = self._fit(
-            network, view, encoder, trust, sampling, priors, training, validation, target, classes
+            network,
+            view,
+            encoder,
+            trust,
+            sampling,
+            priors,
+            training,
+            validation,
+            target,
+            classes,
+            drawn,
         )
         card = WeightCard(
             name=f"{config.out.name} member {self.number}",
@@ -145,13 +158,16 @@ class MemberTraining:
                 encoder,
                 trust,
                 target,
-                output_offset(config.loss, target, priors, sampling.prior_offset(training.labels)),
+                output_offset(
+                    config.loss, target, priors, sampling.prior_offset(training.labels, real.labels)
+                ),
                 training.policy,
-                prevalence=float((training.labels == 1).mean()),
+                prevalence=float((real.labels == 1).mean()),
                 masks=self.pinned,
             ),
-            training_data=f"{len(training)} images of {' and '.join(archive_names(config))}; "
-            f"{len(validation)} validated on; its test list ({config.test_list}) was held back",
+            training_data=f"{len(real)} images of {' and '.join(archive_names(config))}"
+            + (f" and {len(drawn)} synthetic ones" if drawn else "")
+            + f"; {len(validation)} validated on; its test list ({config.test_list}) was held back",
             first_weights=asdict(origin),
             licence=f"that of {' and '.join(archive_names(config))}",
             limits="Single lesions on photographs like those it was trained on. A research tool, "
@@ -171,13 +187,14 @@ class MemberTraining:
         validation: Examples,
         target: Target,
         classes: NDArray[np.int64],
+        drawn: dict[str, str],
     ) -> ClassifierTask:
         config = self.config
         workers = choose_workers(config.workers)
         # The mask decoder learns from the mask, which the network itself may never see.
         learned = replace(view, mask_plane=view.mask_plane or config.aux_mask > 0)
         data = TrainingDataset(
-            **self._seen(training, learned, encoder, trust),
+            **self._seen(training, learned, encoder, trust, drawn),
             classes=classes,
             encoder=encoder,
             transform=classification_train(
@@ -234,11 +251,18 @@ class MemberTraining:
         return task
 
     def _seen(
-        self, part: Examples, view: View, encoder: MetadataEncoder, trust: MaskTrust
+        self,
+        part: Examples,
+        view: View,
+        encoder: MetadataEncoder,
+        trust: MaskTrust,
+        drawn: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Return what both data sets need to know of their images."""
+        """Return what both data sets need to know of their images; `drawn` are synthetic ones."""
         ids = part.manifest["image_id"].tolist()
         choices = choose_masks(self.cache, ids, trust)
+        if drawn:
+            choices = choices.with_own(ids, drawn)
         if self.cache is not None:
             counts = choices.counts().items()
             log.info("masks: %s", ", ".join(f"{count} {status}" for status, count in counts))
@@ -250,6 +274,7 @@ class MemberTraining:
             "cache": self.cache,
             "choices": choices,
             "crops": self.crops,
+            "own_masks": drawn or {},
             "labels": part.labels,
         }
 

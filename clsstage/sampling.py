@@ -78,10 +78,21 @@ class ClassSampling:
             malignant = np.concatenate([np.repeat(malignant, whole), extra])
         return rng.permutation(np.concatenate([benign, malignant])).astype(np.int64)
 
-    def prior_offset(self, labels: NDArray[np.floating]) -> float:
-        """Return what to add to a logit so that it speaks of the prevalence of `labels`."""
+    def prior_offset(
+        self, labels: NDArray[np.floating], archive: NDArray[np.floating] | None = None
+    ) -> float:
+        """Return what to add to a logit so that it speaks of the prevalence of `archive`.
+
+        Parameters
+        ----------
+        labels : (n,) float
+            What epochs are drawn from.
+        archive : (m,) float, optional
+            The real rows among them, where some are synthetic; left out, `labels`.
+        """
         shown_negative, shown_positive = self.counts(labels)
-        positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+        archive = labels if archive is None else archive
+        positives, negatives = int((archive == 1).sum()), int((archive == 0).sum())
         if not (positives and negatives):
             return 0.0
         return math.log(positives / negatives) - math.log(shown_positive / shown_negative)

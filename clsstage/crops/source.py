@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lesioncore.cache.entry import MaskEntry
 from lesioncore.errors import LesionError
 from lesioncore.files import sha256_bytes
-from lesioncore.images import decode_image, read_image_bytes
+from lesioncore.images import decode_image, read_image, read_image_bytes, read_mask
 
 if TYPE_CHECKING:
     from lesioncore.cache import MaskCache
@@ -50,3 +50,22 @@ def read_source(image_id: str, image: str, cache: MaskCache | None = None) -> So
             mend="run segstage cache again on these images",
         )
     return Source(pixels, mask, sha256)
+
+
+def read_drawn(image_id: str, image: str, mask: str) -> tuple[NDArray[np.uint8], MaskEntry]:
+    """Return a synthetic image and the mask that came with it, as files.
+
+    Raises
+    ------
+    LesionError
+        A file is missing or broken, or the two differ in size.
+    """
+    pixels = read_image(image)
+    entry = MaskEntry.from_mask(
+        image_id=image_id,
+        image_sha256="",
+        mask=read_mask(mask, (pixels.shape[0], pixels.shape[1])),
+        member="truth",
+        in_sample=False,
+    )
+    return pixels, entry
