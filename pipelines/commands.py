@@ -21,6 +21,7 @@ from pipelines.config import (
 )
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
+from pipelines.synthesis_config import SynthesizeConfig
 
 COMMANDS: CommandTree = {
     "demo": Command(
@@ -42,6 +43,11 @@ COMMANDS: CommandTree = {
         PrepareConfig,
         "pipelines.prepare:prepare",
         "check an archive and write its manifest, or draw synthetic lesions",
+    ),
+    "synthesize": Command(
+        SynthesizeConfig,
+        "pipelines.synthesis.synthesize:synthesize",
+        "make labelled malignant images from the training images of one fold",
     ),
     "overlay": Command(
         OverlayConfig, "pipelines.overlay:overlay", "draw cached masks on a contact sheet"

@@ -1,0 +1,1 @@
+"""Synthetic malignant images: transplanted lesions and drawn ones, with checks of both."""
