@@ -144,7 +144,7 @@ def measure(
         manifest, masks = archive(work / f"phantoms-{side}", n, side)
         ids = manifest["image_id"].tolist()
         choices = choose_masks(masks, ids, MaskTrust())
-        for encoding in ("jpeg", "png"):
+        for encoding in ("jpeg", "webp"):
             start, home = time.perf_counter(), temporary / f"crops-{side}-{encoding}"
             crops = build_crops(
                 home, ids, manifest["image"].tolist(), geometry, masks, choices,
@@ -182,7 +182,7 @@ def report(epochs: dict[str, Epochs], notes: dict[str, str], n: int, rounds: int
         wall, processor = (1000 * statistics.median(t) / count for t in (one.wall, one.processor))
         lines.append(f"| {name} | {notes[name]} | {wall:.2f} | {processor:.2f} |")
     lines.append("")
-    for encoding in ("jpeg", "png"):
+    for encoding in ("jpeg", "webp"):
         large, small = (epochs[f"{encoding} crops of {side} px"] for side in (LARGE, SMALL))
         ratio = statistics.median(large.processor) / statistics.median(small.processor)
         by_wall = statistics.median(large.wall) / statistics.median(small.wall)

@@ -28,7 +28,7 @@ class TrainConfig(DataOptions, FitOptions):
         masks: mask cache of these images (segstage cache makes one); not needed with --focus full
         crops: folder in which the crops of these images are kept, so that an epoch costs the same
             whatever their size; made where it is not there yet
-        crop_encoding: jpeg (quality 95, 4:4:4) or png (without loss, five times the bytes)
+        crop_encoding: jpeg (quality 95, 4:4:4) or webp (without loss, three times the bytes)
         allow_in_sample_masks: accept masks by a segmenter that was trained on the same image
         policy: what counts as malignant; auto is the archive's own choice
         target: what the network tells apart, malignant or not (binary) or diagnoses, of which the
@@ -78,7 +78,7 @@ class TrainConfig(DataOptions, FitOptions):
     lr: float = 5e-4
     masks: Path | None = None
     crops: Path | None = None
-    crop_encoding: Literal["jpeg", "png"] = "jpeg"
+    crop_encoding: Literal["jpeg", "webp"] = "jpeg"
     allow_in_sample_masks: bool = False
     policy: Policy = "auto"
     target: Literal["binary", "diagnosis-9", "diagnosis-4"] = "binary"

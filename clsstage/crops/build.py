@@ -61,8 +61,8 @@ def build_crops(
     cache : MaskCache, optional
     choices : MaskChoices, optional
         Which of its masks are used; the others' images are kept whole.
-    encoding : {"jpeg", "png"}
-        JPEG of quality 95 without colour subsampling, or PNG without loss. Masks are PNG.
+    encoding : {"jpeg", "webp"}
+        JPEG of quality 95 without colour subsampling, or WebP without loss. Masks are PNG.
     workers : int
         Loader processes; -1 chooses.
 

@@ -1,4 +1,4 @@
-"""Pixels of a crop as bytes: PNG without loss, or JPEG that looks the same."""
+"""Pixels of a crop as bytes: WebP without loss, or JPEG that looks the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lesioncore.errors import LesionError
 
-Encoding = Literal["jpeg", "png"]
+Encoding = Literal["jpeg", "webp"]
 ENCODINGS: tuple[str, ...] = get_args(Encoding)
 
 # 4:4:4: colour is what lesions are told apart by, and half of it would go with 4:2:0.
@@ -20,13 +20,14 @@ _JPEG = [
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 ]
-# Levels above 1 take twice as long for 5% fewer bytes, on photographs.
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+# Above 100 is lossless. Against PNG: a third fewer bytes and two thirds of the time to read, which
+# is done each epoch; ten times the time to write, which is done once.
+_WEBP = [cv2.IMWRITE_WEBP_QUALITY, 101]
 _MASK = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 def encode_image(image: NDArray[np.uint8], encoding: str) -> bytes:
-    """Return (h, w, 3) uint8 RGB as the bytes of a PNG, or of a JPEG (quality 95, 4:4:4)."""
+    """Return (h, w, 3) uint8 RGB as a lossless WebP, or as a JPEG (quality 95, 4:4:4)."""
     if encoding not in ENCODINGS:
         raise LesionError(
             f"unknown encoding of crops {encoding!r}", wanted=f"one of: {', '.join(ENCODINGS)}"
@@ -34,7 +35,7 @@ def encode_image(image: NDArray[np.uint8], encoding: str) -> bytes:
     colours: Any = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if encoding == "jpeg":
         return _encoded(".jpg", colours, _JPEG)
-    return _encoded(".png", colours, _PNG)
+    return _encoded(".webp", colours, _WEBP)
 
 
 def encode_mask(mask: NDArray[np.uint8] | None) -> bytes:

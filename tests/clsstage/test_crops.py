@@ -15,6 +15,7 @@ from clsstage.crops import build as build_module
 from clsstage.crops.crop import make_crop
 from clsstage.crops.index import INDEX
 from clsstage.crops.training import training_crops
+from clsstage.crops.writer import CropWriter
 from clsstage.dataset import Jitter, LesionDataset, TrainingDataset
 from clsstage.focus import focus_box
 from clsstage.mask_jitter import jitter_mask
@@ -210,7 +211,7 @@ def make(folder, manifest, masks=None, focus="dilated_crop+soft_background", **o
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory, manifest, masks) -> CropCache:
-    return make(tmp_path_factory.mktemp("crops") / "c", manifest, masks, encoding="png")
+    return make(tmp_path_factory.mktemp("crops") / "c", manifest, masks, encoding="webp")
 
 
 def test_crops_on_disk_are_the_crops_that_were_made(crops, manifest, cache):
@@ -231,14 +232,14 @@ def test_crops_on_disk_are_the_crops_that_were_made(crops, manifest, cache):
 def test_whole_images_are_kept_where_training_leaves_masks_out(tmp_path, manifest, masks, crops):
     without = crops
     crops = make(
-        tmp_path / "c", manifest.iloc[:3], masks, mask_errors=True, encoding="png", size=64
+        tmp_path / "c", manifest.iloc[:3], masks, mask_errors=True, encoding="webp", size=64
     )
     for image_id, path in zip(manifest["image_id"][:3], manifest["image"], strict=False):
         assert crops.read(image_id).whole is None
         assert np.array_equal(crops.read_whole(image_id), read_image(path))
     with pytest.raises(LesionError, match="holds no whole images"):
         without.read_whole(manifest["image_id"].iloc[0])
-    unmasked = make(tmp_path / "u", manifest.iloc[:1], encoding="png", size=64)
+    unmasked = make(tmp_path / "u", manifest.iloc[:1], encoding="webp", size=64)
     assert np.array_equal(
         unmasked.read_whole(manifest["image_id"].iloc[0]), read_image(manifest["image"].iloc[0])
     )
@@ -252,7 +253,7 @@ def test_jpeg_keeps_the_mask_and_looks_the_same(tmp_path, manifest, masks, crops
         assert np.array_equal(a.mask, b.mask)
         assert np.abs(a.image.astype(int) - b.image).mean() < 2.5
     assert lossy.fingerprint["encoding"] == "jpeg"
-    with pytest.raises(LesionError, match="jpeg, png"):
+    with pytest.raises(LesionError, match="jpeg, webp"):
         make(folder, manifest, masks, encoding="gif")
 
 
@@ -333,14 +334,14 @@ def test_a_build_that_was_cut_off_goes_on_and_ends_the_same(
     folder = tmp_path / "c"
     first = stop_after(monkeypatch, 20)
     with pytest.raises(Stopped):
-        make(folder, manifest, masks, encoding="png")
+        make(folder, manifest, masks, encoding="webp")
     assert read_json(folder / INDEX)["complete"] is False
     with pytest.raises(LesionError, match="are not complete"):
         CropCache(folder)
     (folder / ".crops-00001.1234abcd.h5").write_bytes(b"half a shard")
 
     second = stop_after(monkeypatch, 1000)
-    done = make(folder, manifest, masks, encoding="png")
+    done = make(folder, manifest, masks, encoding="webp")
     kept = read_json(folder / INDEX)["shards"][0]["rows"]
     assert first[:kept] + second == manifest["image_id"].tolist()
     assert 0 < kept <= 20
@@ -366,7 +367,7 @@ def test_what_is_there_is_used_again_without_reading_an_image(
         ({"mask_errors": True}, r"geometry\.mask_errors is false"),
         ({"size": 48}, r"geometry\.size is 32"),
         ({"focus": "crop"}, r"geometry\.frame is \"dilated_crop\""),
-        ({"encoding": "png"}, r"encoding is \"jpeg\""),
+        ({"encoding": "webp"}, r"encoding is \"jpeg\""),
         ({"trust": MaskTrust(2.0, 0.0)}, r"masks is \{"),
         ({"rows": 40}, r"images\.count is 48 in the cache, 40 now"),
         ({"edited": True}, r"masks\.max_revision is 0 in the cache, 1 now"),
@@ -468,7 +469,7 @@ def training_data(manifest, masks, crops: CropCache | None) -> TrainingDataset:
 def test_training_sees_the_same_pictures_from_crops_as_from_images(
     tmp_path, manifest, masks, monkeypatch
 ):
-    crops = make(tmp_path / "c", manifest, masks, mask_errors=True, encoding="png", size=64)
+    crops = make(tmp_path / "c", manifest, masks, mask_errors=True, encoding="webp", size=64)
     seen = []
     for given in (None, crops):
         data = training_data(manifest, masks, given)
@@ -503,3 +504,14 @@ def test_a_training_makes_its_crops_and_takes_them_again(archive, masks, tmp_pat
     with pytest.raises(LesionError, match=r"geometry\.margin is 0\.3 in the cache, 0\.4 now"):
         train(tiny(archive, tmp_path / "c", **shared, margin=0.4))
     assert not (tmp_path / "c").exists()  # a mended command begins a new run
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with (
+        CropWriter(tmp_path / "c", {"a": 1}),
+        pytest.raises(LesionError, match=r"the crop cache .* is being written by this process"),
+    ):
+        CropWriter(tmp_path / "c", {"a": 1})
+    with CropWriter(tmp_path / "c", {"a": 1}) as writer:
+        writer.complete()
+    assert len(CropCache(tmp_path / "c")) == 0
