@@ -4,7 +4,8 @@
 
 `DIR` holds `isic2018_task1_512/` and `ham10000_200x150/` (else $LESION_DATA is taken). Members are
 trained alike: same images, same seed, size and epochs. Steps whose results are there are skipped,
-so a killed benchmark goes on.
+so a killed benchmark goes on. What was measured is kept in benchmarks/segmenters.json, so that
+`--only` measures some members anew and leaves the rows of the others.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ MEMBERS = (
     Member("foundation", "`unet`, 192 px, 6 epochs", ("--size", "192", "--epochs", "6")),
     Member("shipped", "the weights that come with the project", weights="shipped"),
 )
+RESULTS = Path(__file__).with_suffix(".json")
 LIST = Path(str(files("lesioncore.testlists") / "isic2018_task1.txt"))
 #: Pairs whose difference is printed: the first minus the second.
 PAIRS = (
@@ -214,22 +216,10 @@ def images_of(name: str, out: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"image_id": str, "group": str}).sort_values("image_id")
 
 
-def section(members: list[Member], costs: dict[str, Any], out: Path) -> str:
-    """Return the part of the page that this script owns."""
+def measured(members: list[Member], costs: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Return the kept results with those of `members` in place of older ones."""
     today = datetime.date.today().isoformat()
-    most = max(len(images_of(member.name, out)) for member in members)
-    lines = [
-        f"Measured {today} on {os.cpu_count()} cores ({platform.machine()}, no GPU), seed 0, by "
-        f"`python benchmarks/segmenters.py`: the {most} images of the committed test list of "
-        "`isic-task1`, with 95% bootstrap intervals by lesion group. Members of the first rows "
-        "learn alike: five epochs at 128 px from its training images. Prompts are always found "
-        "without a hand; prompted members, whose encoder is slow, are scored on every third image. "
-        "Milliseconds are of one thread, one image at a time; compare them within "
-        "this table only.",
-        "",
-        "| segmenter | about | Dice | Jaccard | below 0.65 as 0 | ms | million parameters |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": {}, "differences": {}}
     for member in members:
         table = images_of(member.name, out)
         cells = []
@@ -238,30 +228,61 @@ def section(members: list[Member], costs: dict[str, Any], out: Path) -> str:
             cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
         cost = costs[member.name]
         cells += [f"{cost['ms']:.0f}", f"{cost['parameters'] / 1e6:.1f}"]
-        lines.append(f"| `{member.name}` | {member.about} | {' | '.join(cells)} |")
-    lines += ["", "Differences of the mean Jaccard, image by image:", ""]
-    known = {member.name for member in members}
+        kept["rows"][member.name] = {"measured": today, "images": len(table), "cells": cells}
     for a, b in PAIRS:
-        if {a, b} <= known:
-            one, other = images_of(a, out), images_of(b, out)
-            both = set(one["image_id"]) & set(other["image_id"])
-            one, other = (table[table["image_id"].isin(both)] for table in (one, other))
-            gap = paired_bootstrap(
-                lambda y, values, weights=None: mean(values, weights=weights),
-                one["jaccard"], one["jaccard"], other["jaccard"], one["group"],
-            )  # fmt: skip
-            lines.append(
-                f"- `{a}` - `{b}`: {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] "
-                f"({len(both)} images)"
-            )
+        one, other = (_scores(name, out) for name in (a, b))
+        if one is None or other is None:
+            continue
+        both = set(one["image_id"]) & set(other["image_id"])
+        one, other = (table[table["image_id"].isin(both)] for table in (one, other))
+        gap = paired_bootstrap(
+            lambda y, values, weights=None: mean(values, weights=weights),
+            one["jaccard"], one["jaccard"], other["jaccard"], one["group"],
+        )  # fmt: skip
+        kept["differences"][f"`{a}` - `{b}`"] = (
+            f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] ({len(both)} images)"
+        )
     ham = out / "scores" / "shipped-ham" / "scores.json"
     if ham.is_file():
         scores = json.loads(ham.read_text())
-        lines += [
-            "",
+        kept["ham"] = (
             f"The shipped weights on the test list of HAM10000 ({scores['n']} images of 200 x 150 "
-            f"px): Dice {score_text(scores['dice'])}, Jaccard {score_text(scores['jaccard'])}.",
-        ]
+            f"px): Dice {score_text(scores['dice'])}, Jaccard {score_text(scores['jaccard'])}."
+        )
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    return kept
+
+
+def _scores(name: str, out: Path) -> pd.DataFrame | None:
+    path = out / "scores" / name.replace(" ", "-") / "images.csv"
+    return images_of(name, out) if path.is_file() else None
+
+
+def section(kept: dict[str, Any]) -> str:
+    """Return the part of the page that this script owns."""
+    most = max(row["images"] for row in kept["rows"].values())
+    lines = [
+        f"By `python benchmarks/segmenters.py` on {os.cpu_count()} cores ({platform.machine()}, no "
+        f"GPU), seed 0: the {most} images of the committed test list of "
+        "`isic-task1`, with 95% bootstrap intervals by lesion group. Members of the first rows "
+        "learn alike: five epochs at 128 px from its training images. Prompts are always found "
+        "without a hand; prompted members, whose encoder is slow, are scored on every third image. "
+        "Milliseconds are CPU time of one thread, one image at a time; machines differ from day "
+        "to day, so compare them within a day.",
+        "",
+        "| segmenter | about | Dice | Jaccard | below 0.65 as 0 | ms | million parameters | "
+        "measured |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for member in MEMBERS:
+        row = kept["rows"].get(member.name)
+        if row:
+            cells = " | ".join([*row["cells"], row["measured"]])
+            lines.append(f"| `{member.name}` | {member.about} | {cells} |")
+    lines += ["", "Differences of the mean Jaccard, image by image:", ""]
+    lines += [f"- {pair}: {found}" for pair, found in kept["differences"].items()]
+    if "ham" in kept:
+        lines += ["", kept["ham"]]
     return "\n".join(lines)
 
 
@@ -284,7 +305,7 @@ def main() -> None:
         for member in chosen:
             score(member, data, given.out)
         costs_file.write_text(json.dumps(time_members(chosen, data, given.out), indent=1))
-    text = section(chosen, json.loads(costs_file.read_text()), given.out)
+    text = section(measured(chosen, json.loads(costs_file.read_text()), given.out))
     print(text)
     write_section("segmenters", text)
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "FOCUS_MODES": "clsstage.focus_names",
-        "ClassPrediction": "clsstage.predictor",
+        "ClassPrediction": "clsstage.said",
         "LesionClassifier": "clsstage.predictor",
         "MetadataEncoder": "clsstage.metadata",
         "apply_focus": "clsstage.focus",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from clsstage.dataset import LesionDataset
 from clsstage.masks import TRUSTED, MaskChoices, choose_masks
 from clsstage.members import Member, read_members
+from clsstage.said import ClassPrediction
 from clsstage.shortcuts import with_shortcuts
 from clsstage.targets import Target
 from lesioncore.cache.entry import MaskEntry
@@ -34,37 +34,6 @@ if TYPE_CHECKING:
     from lesioncore.cache import MaskCache
 
 COLUMNS = ("image_id", "malignant", "mask_status", "focus", "model", "reason", "missing")
-
-
-@dataclass(frozen=True)
-class ClassPrediction:
-    """What a classifier says of one image.
-
-    Attributes
-    ----------
-    malignant : float
-        Probability, 0 to 1, at the prevalence of the training archive. Never a diagnosis.
-    crop : (S, S, 3) uint8 RGB
-        What the network saw.
-    focus : str
-        How it was focused; "full" where the mask could not be used.
-    mask_status : str
-        ok, edited, empty, failed, distrusted, or none.
-    reason : str
-        Why the mask was not used; empty where it was.
-    missing : tuple of str
-        Metadata that the classifier knows how to use and did not get.
-    diagnoses : dict of str to float
-        Probability of each class, where the classifier tells diagnoses apart.
-    """
-
-    malignant: float
-    crop: NDArray[np.uint8]
-    focus: str
-    mask_status: str
-    reason: str
-    missing: tuple[str, ...]
-    diagnoses: dict[str, float] = field(default_factory=dict)
 
 
 class LesionClassifier:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clsstage.examples import Examples, with_labels
+from lesioncore.files import sha256_bytes
 from lesioncore.progress import log
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What a synthetic row never takes from a real one.
+_OWN = ("image_id", "image", "mask", "source", "patient_id", "lesion_id", "target")
 
 
 def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Examples, dict[str, str]]:
     """Return a member's training rows with the synthetic ones it may use, and their mask files.
+
+    What a synthetic row does not know of its person and lesion is that of its donor, or of a real
+    malignant row of the same diagnosis: left missing, it would give the answer away.
 
     Parameters
     ----------
@@ -46,8 +57,33 @@ def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Example
             "%s: %d of %d synthetic images have all parents here", folder, kept.sum(), len(kept)
         )
         drawn = with_labels(table[kept].reset_index(drop=True), examples.policy)
+        if len(drawn):
+            filled = _with_known(drawn.manifest, examples)
+            drawn = Examples(filled, drawn.labels, drawn.policy)
         parts.append(drawn)
         masks |= dict(zip(drawn.manifest["image_id"], drawn.manifest["mask"], strict=True))
     manifest = pd.concat([part.manifest for part in parts], ignore_index=True)
     labels = np.concatenate([part.labels for part in parts])
     return Examples(manifest, labels, examples.policy), masks
+
+
+def _with_known(table: pd.DataFrame, examples: Examples) -> pd.DataFrame:
+    """Return synthetic rows with what they lack taken from a real malignant row."""
+    import pandas as pd
+
+    real = examples.manifest[examples.labels == 1].reset_index(drop=True)
+    place = pd.Series(real.index, index=real["image_id"])
+    rows = []
+    for row in table.itertuples():
+        donor = place.get(row.parent_donor)
+        if donor is None:
+            alike = real.index[real["diagnosis"] == row.diagnosis]
+            choices = alike if len(alike) else real.index
+            # The name decides, so that every member and every run takes the same.
+            donor = choices[int(sha256_bytes(str(row.image_id).encode())[:8], 16) % len(choices)]
+        rows.append(int(donor))
+    donors = real.iloc[rows].reset_index(drop=True)
+    filled = table.copy()
+    for name in donors.columns.difference(_OWN):
+        filled[name] = donors[name] if name not in filled else filled[name].fillna(donors[name])
+    return filled

@@ -11,7 +11,8 @@ from clsstage.crops.training import training_crops
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
-from clsstage.member_training import MemberTraining, metadata_names, new_classifier
+from clsstage.member_training import MemberTraining
+from clsstage.plan import metadata_names, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.start import learned_before
 from clsstage.summary import summary

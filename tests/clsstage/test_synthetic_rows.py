@@ -62,6 +62,20 @@ def test_only_images_of_our_own_parents_join_the_rows(manifest, synthetic):
     assert with_synthetic(few, [synthetic])[1] == {}
 
 
+def test_nothing_is_missing_of_a_synthetic_row_alone(manifest, synthetic):
+    """Missing metadata must not mean synthetic, and so malignant."""
+    ids = manifest["image_id"].tolist()
+    labels = np.zeros(len(manifest))
+    labels[[1, 3, 7]] = 1
+    joined, _ = with_synthetic(Examples(manifest, labels, "target"), [synthetic])
+    drawn = joined.manifest.set_index("image_id").loc[["S1", "S3", "S5"]]
+    real = manifest.set_index("image_id")
+    assert drawn["age"].notna().all()
+    assert drawn.loc["S1", "tbp_lv_areaMM2"] == real.loc[ids[1], "tbp_lv_areaMM2"]
+    assert drawn.loc["S5", "diameter_mm"] in set(real["diameter_mm"].iloc[[1, 3, 7]])
+    assert not drawn["patient_id"].isin(real["patient_id"]).any()
+
+
 def test_probabilities_still_speak_of_the_real_prevalence():
     real = np.array([0.0] * 90 + [1.0] * 10)
     with_more = np.append(real, np.ones(10))
