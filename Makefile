@@ -53,5 +53,5 @@ $(VENV)/.run: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline,synthesis,test,dev]'
 	@touch $(VENV)/.run $@
