@@ -228,7 +228,7 @@ class _Maker(Dataset[Item]):
         whole = b"" if crop.whole is None else encode_image(crop.whole, self.encoding)
         return row_only, (
             encode_image(crop.image, self.encoding),
-            encode_mask(crop.mask),
+            encode_mask(crop.mask, crop.mask_box),
             whole,
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesioncore.errors import LesionError
+from lesioncore.geometry import EMPTY_BOX, Box
 
 Encoding = Literal["jpeg", "webp"]
 ENCODINGS: tuple[str, ...] = get_args(Encoding)
@@ -38,9 +39,15 @@ def encode_image(image: NDArray[np.uint8], encoding: str) -> bytes:
     return _encoded(".webp", colours, _WEBP)
 
 
-def encode_mask(mask: NDArray[np.uint8] | None) -> bytes:
-    """Return (h, w) uint8 as the bytes of a grey PNG; no mask is no bytes."""
-    return b"" if mask is None else _encoded(".png", mask, _MASK)
+def encode_mask(mask: NDArray[np.uint8] | None, box: Box) -> bytes:
+    """Return the part of (h, w) uint8 in a box as the bytes of a grey PNG; the rest is 0.
+
+    Half of the time to read a mask goes into its zeros. No mask, or an empty one, is no bytes.
+    """
+    y0, x0, y1, x1 = box
+    if mask is None or box == EMPTY_BOX:
+        return b""
+    return _encoded(".png", np.ascontiguousarray(mask[y0:y1, x0:x1]), _MASK)
 
 
 def decode_image(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -48,9 +55,13 @@ def decode_image(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
     return _decoded(data, shape, cv2.IMREAD_COLOR_RGB)
 
 
-def decode_mask(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """Return (h, w) uint8, or None for no bytes."""
-    return _decoded(data, shape, cv2.IMREAD_GRAYSCALE) if data else None
+def decode_mask(data: bytes, shape: tuple[int, int], box: Box) -> NDArray[np.uint8]:
+    """Return (h, w) uint8 from the part of it in a box."""
+    mask = np.zeros(shape, np.uint8)
+    if box != EMPTY_BOX:
+        y0, x0, y1, x1 = box
+        mask[y0:y1, x0:x1] = _decoded(data, (y1 - y0, x1 - x0), cv2.IMREAD_GRAYSCALE)
+    return mask
 
 
 def _encoded(suffix: str, pixels: Any, options: list[int]) -> bytes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clsstage.crops.geometry import CropGeometry
 from lesioncore.cache.entry import MaskEntry, threshold_level
-from lesioncore.geometry import EMPTY_BOX, Box
+from lesioncore.geometry import EMPTY_BOX, Box, mask_box
 
 #: `masked` has a soft mask, `unmasked` shows the whole image, `failed` has no pixels.
 STATUSES = ("masked", "unmasked", "failed")
@@ -34,6 +34,8 @@ class CropRow:
         Size of the whole image that is kept beside the crop, pixels; zeros for none.
     box : (y0, x0, y1, x1)
         Of the lesion, half-open, in pixels of the crop; zeros without a mask.
+    mask_box : (y0, x0, y1, x1)
+        Around all of the soft mask that is not 0, half-open, in pixels of the crop.
     area : int
         Pixels of the crop that are lesion; at least 1 with a mask.
     threshold : float
@@ -51,6 +53,7 @@ class CropRow:
     shape: tuple[int, int]
     whole_shape: tuple[int, int] = (0, 0)
     box: Box = EMPTY_BOX
+    mask_box: Box = EMPTY_BOX
     area: int = 0
     threshold: float = 0.5
     status: str = "unmasked"
@@ -135,6 +138,7 @@ def make_crop(
         whole=whole,
         whole_shape=(0, 0) if whole is None else (whole.shape[0], whole.shape[1]),
         box=_box_in(used.box, region, size),
+        mask_box=mask_box(soft),
         area=area,
         threshold=used.threshold,
         status="masked",

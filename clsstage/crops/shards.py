@@ -32,6 +32,7 @@ _NUMERIC: dict[str, tuple[str, tuple[int, ...]]] = {
     "shape": ("<i4", (2,)),
     "whole_shape": ("<i4", (2,)),
     "box": ("<i4", (4,)),
+    "mask_box": ("<i4", (4,)),
     "area": ("<i8", ()),
     "threshold": ("<f8", ()),
     "reason": ("<i4", ()),
@@ -163,11 +164,11 @@ class CropShard:
         """
         values = self._read_values(row)
         try:
-            return Crop(
-                image=decode_image(self._part(row, 0), values["shape"]),
-                mask=decode_mask(self._part(row, 1), values["shape"]),
-                **values,
-            )
+            image = decode_image(self._part(row, 0), values["shape"])
+            mask = None
+            if values["status"] == "masked":
+                mask = decode_mask(self._part(row, 1), values["shape"], values["mask_box"])
+            return Crop(image=image, mask=mask, **values)
         except LesionError as error:
             raise self._named(error, values["image_id"]) from error
 
@@ -218,6 +219,7 @@ class CropShard:
             "shape": tuple(column["shape"][row].tolist()),
             "whole_shape": tuple(column["whole_shape"][row].tolist()),
             "box": tuple(column["box"][row].tolist()),
+            "mask_box": tuple(column["mask_box"][row].tolist()),
             "area": int(column["area"][row]),
             "threshold": float(column["threshold"][row]),
             "status": column["status"][row].decode(),
