@@ -58,7 +58,7 @@ class SynthesizeConfig(ComputeOptions):
     feature_weights: str = "auto"
     epochs: int = 100
     size: int = 64
-    batch_size: int = 32
+    batch_size: int = 16
     lr: float = 3e-4
     max_failed: int = 0
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lesioncore.geometry import crop_with_padding, dilate_box, mask_box
+from lesioncore.geometry import dilate_box, mask_box
 
 if TYPE_CHECKING:
     from pipelines.synthesis.material import Material
@@ -22,14 +22,26 @@ MARGIN = 0.35
 
 def square_crop(lesion: Lesion, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return the lesion with its skin, (size, size, 3) uint8 RGB, and the mask of that crop."""
-    box = dilate_box(mask_box(lesion.mask), MARGIN, lesion.mask.shape)
-    image = np.ascontiguousarray(crop_with_padding(lesion.image, box))
-    mask = crop_with_padding(lesion.mask.astype(np.uint8) * 255, box)
+    y0, x0, y1, x1 = square_box(lesion.mask)
+    image = np.ascontiguousarray(lesion.image[y0:y1, x0:x1])
+    mask = lesion.mask[y0:y1, x0:x1].astype(np.uint8) * 255
     method = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
     small = cv2.resize(image, (size, size), interpolation=method)
     area = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-    part = cv2.resize(np.ascontiguousarray(mask), (size, size), interpolation=area)
+    part = cv2.resize(mask, (size, size), interpolation=area)
     return np.asarray(small, np.uint8), np.asarray(part >= 128)
+
+
+def square_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the square around a lesion and its skin, never beyond the picture.
+
+    A network would learn to draw what mirrors a picture at its border.
+    """
+    y0, x0, y1, x1 = dilate_box(mask_box(mask), MARGIN, mask.shape)
+    side = min(y1 - y0, *mask.shape)
+    top = min(max(0, (y0 + y1 - side) // 2), mask.shape[0] - side)
+    left = min(max(0, (x0 + x1 - side) // 2), mask.shape[1] - side)
+    return top, left, top + side, left + side
 
 
 class LesionCrops(Dataset[dict[str, Any]]):

@@ -48,17 +48,16 @@ class LesionGenerator:
     Raises
     ------
     LesionError
-        No malignant training lesion has a trusted mask.
+        Fewer than two malignant training lesions have a trusted mask off the border.
     """
 
     def __init__(self, material: Material, config: SynthesizeConfig) -> None:
-        rows = material.rows
-        self.rows = rows[(rows["malignant"] == 1) & rows["trusted"]].reset_index(drop=True)
+        self.rows = material.donors.reset_index(drop=True)
         if len(self.rows) < 2:
             listed = ", ".join(f"{count} {name}" for name, count in material.counts().items())
             raise LesionError(
                 f"too few malignant lesions to learn from: {listed}",
-                wanted="malignant training images with trusted masks",
+                wanted="malignant training images with trusted masks off the picture's border",
                 mend="another --policy, --fold or --min-quality",
             )
         self.material = material

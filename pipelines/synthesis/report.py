@@ -234,7 +234,7 @@ def write_sheet(
         subtitle=f"each beside its {beside}; {config.dataset}, fold {config.fold}",
         columns=6,
         size=_TILE,
-        legend=(False, not transplants),
+        legend=(False, False),
     )
     with atomic_path(folder.home / "sheet.png") as temporary:
         sheet.save(temporary)

@@ -169,3 +169,26 @@ def test_pictures_without_a_lesion_are_drawn_again(monkeypatch: pytest.MonkeyPat
     lesion[mask] = (120, 70, 55)
     reason, contrast = judge(lesion, mask)
     assert reason == "" and contrast > 30
+
+
+@pytest.mark.parametrize("centre", [(20, 30), (8, 50), (32, 32)])
+def test_crops_hold_the_lesion_and_never_leave_the_picture(centre):
+    from pipelines.synthesis.crops import square_box, square_crop
+    from pipelines.synthesis.transplant import Lesion
+
+    mask = np.zeros((40, 60), bool)
+    mask[centre[0] - 6 : centre[0] + 6, centre[1] - 8 : centre[1] + 8] = True
+    y0, x0, y1, x1 = square_box(mask)
+    assert 0 <= y0 < y1 <= 40 and 0 <= x0 < x1 <= 60 and y1 - y0 == x1 - x0
+    assert mask[y0:y1, x0:x1].sum() == mask.sum()
+    image = np.dstack([mask * 200] * 3).astype(np.uint8)
+    small, part = square_crop(Lesion(image, mask), 32)
+    assert small.shape == (32, 32, 3) and part.mean() == pytest.approx(0.31, abs=0.12)
+
+
+def test_a_lesion_larger_than_the_short_side_is_cut_to_it():
+    from pipelines.synthesis.crops import square_box
+
+    mask = np.zeros((40, 60), bool)
+    mask[2:38, 2:58] = True
+    assert square_box(mask) == (0, 10, 40, 50)

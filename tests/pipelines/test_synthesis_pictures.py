@@ -152,3 +152,45 @@ def test_copies_are_found_and_new_images_are_not_called_so():
     assert near.copies[3] and near.nearest[3] in (6, 7)
     assert near.limit > 0.5 and near.copies.sum() <= 3
     assert not nearest_neighbours(synthetic, real, np.arange(50) // 2, 0).copies.any()
+
+
+def test_checks_compare_by_the_encoder_of_a_given_classifier(tmp_path):
+    import pandas as pd
+
+    from clsstage.classifier import create_classifier
+    from clsstage.masks import MaskTrust
+    from clsstage.members import preprocessing
+    from clsstage.metadata import MetadataEncoder
+    from clsstage.targets import create_target
+    from clsstage.view import View
+    from lesioncore.errors import LesionError
+    from pipelines.synthesis.features import FeatureNetwork
+    from weights.card import WeightCard
+    from weights.store import save_weights
+
+    def saved(folder, in_channels):
+        network = create_classifier(
+            "none", encoder="test_resnet.r160_in1k", in_channels=in_channels
+        )
+        planes = (0.5,) * in_channels
+        focus = "full" if in_channels == 3 else "full+mask_channel"
+        values = preprocessing(
+            View(focus, 0.3, 1.0, 32, planes, planes),
+            MetadataEncoder.fit(pd.DataFrame({"image_id": ["a"]}), "none"),
+            MaskTrust(), create_target("binary", "cancer"), (0.0,), "cancer",
+        )  # fmt: skip
+        card = WeightCard(
+            name="tiny", kind="classifier", architecture=network.architecture, preprocessing=values
+        )
+        save_weights(folder, network.state_dict(), card)
+        return network.encoder.eval()
+
+    encoder = saved(tmp_path / "plain", 3)
+    features = FeatureNetwork(str(tmp_path / "plain"), "cpu")
+    photo = _photo(SKIN, BROWN).image
+    rows = features.of(["a", "b"], lambda _name: photo, 0)
+    assert rows.shape == (2, encoder.num_features) and features.name == "classifier tiny"
+    np.testing.assert_allclose(rows[0], rows[1], rtol=1e-5)
+    saved(tmp_path / "masked", 4)
+    with pytest.raises(LesionError, match="looks at a mask"):
+        FeatureNetwork(str(tmp_path / "masked"), "cpu")
