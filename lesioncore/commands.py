@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lesioncore.allocator import keep_memory
 from lesioncore.errors import LesionError, unknown_name
 from lesioncore.flags import Command, parse_config
 from lesioncore.interrupts import Interrupts
@@ -37,6 +38,7 @@ def run_commands(
     # Threads that spin while they wait take the cores from the loader's workers: a training on
     # two cores beside anything else was several times slower. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_memory()
     set_up_logging()
     try:
         code = _run(prog, description, commands, arguments)
