@@ -49,7 +49,8 @@ def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Example
     from lesioncore.synthetic import load_synthetic, usable
 
     ids = examples.manifest["image_id"].tolist()
-    parts, masks = [examples], {}
+    parts = [examples]
+    masks: dict[str, str] = {}
     for folder in folders:
         table = load_synthetic(folder)
         kept = usable(table, ids)

@@ -13,10 +13,10 @@ from lesioncore.progress import log
 from lesioncore.runs import Run
 from segstage.models._registry import Segmenter, create_segmenter
 from segstage.models._untrained import untrained_member
-from weights.provenance import KEYS, Assignment, Provenance, read_provenance
 from segstage.quality import QualityModel, load_quality
 from segstage.views import View, views_of
 from weights.card import WeightCard
+from weights.provenance import KEYS, Assignment, Provenance, read_provenance
 from weights.resolve import is_shipped, resolve
 from weights.store import fill_network, load_weights
 

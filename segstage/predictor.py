@@ -23,10 +23,10 @@ from segstage.postprocess import (
     PostProcessing,
     confidence,
 )
-from weights.provenance import Provenance
 from segstage.quality import NO_SIZE, ExpectedSize, mask_traits
 from segstage.views import at_size, disagreement
 from weights.card import WeightCard
+from weights.provenance import Provenance
 
 __all__ = ["INFERENCE_VERSION", "KIND", "LesionSegmenter"]
 

@@ -18,8 +18,8 @@ from lesioncore.metrics import MASK_METRICS, mask_scores
 from lesioncore.progress import track
 from segstage.dataset import ImageBatchItem, ImageStream
 from segstage.predictor import LesionSegmenter
-from weights.provenance import Assignment
 from segstage.quality import NO_SIZE, ExpectedSize, tile_size
+from weights.provenance import Assignment
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,6 +32,12 @@ from segstage.losses import create_loss
 from segstage.models._registry import Segmenter, create_segmenter, segmenter_class
 from segstage.postprocess import PostProcessing
 from segstage.predictor import KIND, LesionSegmenter
+from segstage.quality_fit import quality_of_run
+from segstage.scoring import score_images
+from segstage.summary import summary, title
+from segstage.task import MONITOR, SegmentationTask
+from segstage.teacher import Teacher
+from weights.card import WeightCard
 from weights.provenance import FILE as PROVENANCE
 from weights.provenance import (
     provenance_table,
@@ -39,12 +45,6 @@ from weights.provenance import (
     with_earlier,
     write_provenance,
 )
-from segstage.quality_fit import quality_of_run
-from segstage.scoring import score_images
-from segstage.summary import summary, title
-from segstage.task import MONITOR, SegmentationTask
-from segstage.teacher import Teacher
-from weights.card import WeightCard
 from weights.resolve import resolve
 from weights.store import CARD, read_card, rewrite_card, save_weights
 

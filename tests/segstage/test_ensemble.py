@@ -18,10 +18,10 @@ from segstage.commands import main
 from segstage.config import CacheConfig, TrainConfig
 from segstage.ensemble import JointProvenance
 from segstage.predictor import LesionSegmenter
-from weights.provenance import Provenance
 from segstage.views import VIEWS, disagreement
+from tests.core.test_provenance import table
 from tests.segstage.conftest import tiny
-from tests.segstage.test_provenance import table
+from weights.provenance import Provenance
 
 
 @pytest.fixture(scope="module")
