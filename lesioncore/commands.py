@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lesioncore.allocator import keep_memory
 from lesioncore.errors import LesionError, unknown_name
+from lesioncore.faults import fault_of_machine
 from lesioncore.flags import Command, parse_config
 from lesioncore.interrupts import Interrupts
 from lesioncore.progress import log, set_up_logging
@@ -61,6 +62,10 @@ def run_commands(
     except Exception as error:
         if os.environ.get("LESION_TRACEBACK"):
             raise
+        fault = fault_of_machine(error)
+        if fault is not None:
+            print(f"{prog}: error: {fault}", file=sys.stderr)
+            return fault.exit_code
         where = _innermost(error)
         print(
             f"{prog}: error: {type(error).__name__}: {error}\n  at {where}\n"
