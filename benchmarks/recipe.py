@@ -89,12 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
     parser.add_argument("--out", type=Path, default=Path("runs/recipe"))
+    parser.add_argument("--only", nargs="+", choices=CHANGES, help="train some of them")
     parser.add_argument("--only-page", action="store_true", help="write the page from results")
     given = parser.parse_args()
     if not given.only_page:
         if given.data is None:
             parser.error("say where the archives are: --data DIR, or set LESION_DATA")
-        for name in CHANGES:
+        for name in given.only or CHANGES:
             train(name, Path(given.data), given.out)
     there = [name for name in CHANGES if (run_of(name, given.out) / "metrics.json").is_file()]
     text = section(there, given.out)
