@@ -36,9 +36,12 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/phantom_speed.py
 	$(BIN)/python benchmarks/crop_speed.py
+	$(BIN)/python benchmarks/allocator.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/recipe.py
 	$(BIN)/python benchmarks/segmenters.py
+	$(BIN)/python benchmarks/focus.py --jobs 2
+	$(BIN)/python benchmarks/additions.py --jobs 2
 
 clean:
 	rm -rf $(VENV) build *.egg-info

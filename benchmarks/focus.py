@@ -16,23 +16,15 @@ import dataclasses
 import datetime
 import os
 import platform
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from malignancy import METRICS, compared, give, ham_of, make_masks, scored, write_truth
 from page import PAGE, write_section
 
-from lesioncore.metrics import (
-    average_precision,
-    bootstrap,
-    paired_bootstrap,
-    partial_auc,
-    roc_auc,
-)
+from lesioncore.metrics import bootstrap, paired_bootstrap, roc_auc
 
 DOCS = PAGE.parent / "pictures" / "focus.png"
 ALIKE = (
@@ -40,7 +32,6 @@ ALIKE = (
     "--warmup-epochs", "0", "--target", "diagnosis-9", "--val-fraction", "0.1", "--select", "last",
     "--split-seed", "0", "--workers", "0", "--min-quality", "0",
 )  # fmt: skip
-METRICS = {"AUC": roc_auc, "pAUC": partial_auc, "average precision": average_precision}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,26 +110,9 @@ def jobs(seeds: int) -> list[Job]:
     return sorted(found, key=lambda job: (job.arm.name, job.metadata) not in (BASE, BEST))
 
 
-def give(program: str, *words: object) -> None:
-    """Give a command of the project, with one thread."""
-    code = f"import sys; from {program}.commands import main; sys.exit(main())"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        check=True, env=environment, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-def make_masks(ham: tuple[object, ...], out: Path) -> None:
-    """Train two segmenters on a half each and cache out-of-fold masks; import the true ones."""
-    give("segstage", "train", *ham, "--preset", "cpu", "--out", out / "segmenter")
-    give("segstage", "cache", *ham, "--weights", out / "segmenter", "--out", out / "predicted")
-    give("segstage", "import-masks", *ham, "--out", out / "true")
-
-
-def train(job: Job, ham: tuple[object, ...], out: Path) -> None:
+def train(job: Job, ham: tuple[str, ...], out: Path) -> None:
     """Train an arm and predict the test list."""
-    run, table = out / "runs" / job.folder, out / "predictions" / f"{job.folder}.csv"
+    run, table = out / "runs" / job.folder, predictions(job, out)
     if table.is_file():
         return
     masks = ("--masks", out / job.masks)
@@ -152,43 +126,16 @@ def train(job: Job, ham: tuple[object, ...], out: Path) -> None:
     )  # fmt: skip
 
 
-def scored(job: Job, out: Path) -> pd.DataFrame:
-    """Return the test predictions of a job with labels and lesions, sorted by id."""
-    split = pd.read_csv(out / "runs" / job.folder / "split.csv", dtype=str)
-    truth = pd.read_csv(out / "truth.csv", dtype={"image_id": str})
-    table = pd.read_csv(out / "predictions" / f"{job.folder}.csv", dtype={"image_id": str})
-    table = table.merge(split[["image_id", "group"]], on="image_id").merge(truth, on="image_id")
-    return table.sort_values("image_id", ignore_index=True)
-
-
-def write_truth(ham: tuple[object, ...], out: Path) -> None:
-    """Keep the labels of the archive under its own policy."""
-    from lesioncore.config import DataOptions
-    from lesioncore.diagnoses import labels
-    from lesioncore.readers import load_manifest, policy_of
-
-    manifest = load_manifest(DataOptions(dataset="ham10000", root=Path(str(ham[3]))))
-    target = labels(manifest, policy_of("ham10000", "auto"))
-    table = pd.DataFrame({"image_id": manifest["image_id"], "target": target}).dropna()
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / "truth.csv", index=False)
-
-
-def over_seeds(metric: Any) -> Any:
-    """Return the metric of (n, seeds) scores: the mean over seeds."""
-
-    def found(y: Any, scores: Any, weights: Any = None) -> Any:
-        return np.mean([metric(y, one, weights=weights) for one in np.asarray(scores).T], axis=0)
-
-    return found
+def predictions(job: Job, out: Path) -> Path:
+    """Return the file of a job's test predictions."""
+    return out / "predictions" / f"{job.folder}.csv"
 
 
 def group_of(arm: str, metadata: str, masks: str, seeds: int, out: Path) -> list[pd.DataFrame]:
     """Return the scored tables of an arm, one a seed that is there."""
     chosen = next(a for a in ARMS if a.name == arm)
     found = [Job(chosen, metadata, masks, seed) for seed in range(seeds)]
-    there = [j for j in found if (out / "predictions" / f"{j.folder}.csv").is_file()]
-    return [scored(job, out) for job in there]
+    return [scored(file, out) for job in found if (file := predictions(job, out)).is_file()]
 
 
 def against_base(arm: str, metadata: str, masks: str, out: Path, base: str) -> str:
@@ -206,8 +153,8 @@ def against_base(arm: str, metadata: str, masks: str, out: Path, base: str) -> s
 
 def section(seeds: int, out: Path) -> str:
     """Return the part of the page that this script owns, and draw its plot."""
-    done = [j for j in jobs(seeds) if (out / "predictions" / f"{j.folder}.csv").is_file()]
-    example = scored(done[0], out)
+    done = [job for job in jobs(seeds) if predictions(job, out).is_file()]
+    example = scored(predictions(done[0], out), out)
     lines = [
         f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
         f"({platform.machine()}, no GPU) by `python benchmarks/focus.py`: HAM10000 at 200 x 150 "
@@ -222,7 +169,7 @@ def section(seeds: int, out: Path) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for job in sorted((j for j in done if j.seed == 0), key=_order):
-        table = scored(job, out)
+        table = scored(predictions(job, out), out)
         cells = []
         for name in ("AUC", "average precision", "pAUC"):
             found = bootstrap(
@@ -254,23 +201,11 @@ def headline(seeds: int, out: Path) -> list[str]:
     count = min(len(plain), len(best))
     if not count:
         return []
-    y, lesion = plain[0]["target"], plain[0]["group"]
-    columns = [
-        np.stack([table["malignant"] for table in tables[:count]], 1) for tables in (best, plain)
-    ]
-    lines = [
+    return [
         f"Over {count} seeds, `{BEST[0]}` with metadata against the plain full image without:",
         "",
+        *compared(best, plain),
     ]
-    for name, metric in METRICS.items():
-        each = [[float(metric(y, one)) for one in scores.T] for scores in columns]
-        gap = paired_bootstrap(over_seeds(metric), y, *columns, lesion)
-        shown = [", ".join(f"{value:.3f}" for value in values) for values in each]
-        lines.append(
-            f"- {name}: {np.mean(each[0]):.3f} ({shown[0]}) against {np.mean(each[1]):.3f} "
-            f"({shown[1]}); difference {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-        )
-    return lines
 
 
 def draw(done: list[Job], out: Path) -> None:
@@ -293,7 +228,7 @@ def draw(done: list[Job], out: Path) -> None:
             continue
         found = []
         for job in chosen:
-            table = scored(job, out)
+            table = scored(predictions(job, out), out)
             found.append(bootstrap(roc_auc, table["target"], table["malignant"], table["group"]))
         values = np.array([f.value for f in found])
         spread = np.abs(np.array([[f.low, f.high] for f in found]).T - values)
@@ -322,7 +257,7 @@ def main() -> None:
     if not given.only_page:
         if given.data is None:
             parser.error("say where the archives are: --data DIR, or set LESION_DATA")
-        ham = ("--dataset", "ham10000", "--root", Path(given.data) / "ham10000_200x150")
+        ham = ham_of(Path(given.data))
         write_truth(ham, given.out)
         make_masks(ham, given.out)
         with ThreadPoolExecutor(given.jobs) as pool:

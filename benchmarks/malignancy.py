@@ -1,0 +1,94 @@
+"""What benchmarks of stage 2 share: giving commands, labels of HAM10000, scores by lesion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesioncore.metrics import average_precision, paired_bootstrap, partial_auc, roc_auc
+
+METRICS = {"AUC": roc_auc, "pAUC": partial_auc, "average precision": average_precision}
+
+
+def give(program: str, *words: object) -> None:
+    """Give a command of the project, with one thread."""
+    module = {"lesion": "pipelines"}.get(program, program)
+    code = f"import sys; from {module}.commands import main; sys.exit(main())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        check=True, env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def ham_of(data: Path) -> tuple[str, ...]:
+    """Return the flags that name HAM10000 in the folder of all archives."""
+    return ("--dataset", "ham10000", "--root", str(data / "ham10000_200x150"))
+
+
+def make_masks(ham: Sequence[str], out: Path) -> None:
+    """Train two segmenters on a half each and cache out-of-fold masks; import the true ones."""
+    give("segstage", "train", *ham, "--preset", "cpu", "--out", out / "segmenter")
+    give("segstage", "cache", *ham, "--weights", out / "segmenter", "--out", out / "predicted")
+    give("segstage", "import-masks", *ham, "--out", out / "true")
+
+
+def write_truth(ham: Sequence[str], out: Path) -> None:
+    """Keep the labels of the archive under its own policy, with the lesion of each image."""
+    from lesioncore.config import DataOptions
+    from lesioncore.diagnoses import labels
+    from lesioncore.readers import load_manifest, policy_of
+    from lesioncore.splits import assign_groups
+
+    manifest = load_manifest(DataOptions(dataset="ham10000", root=Path(ham[3])))
+    table = pd.DataFrame(
+        {
+            "image_id": manifest["image_id"],
+            "target": labels(manifest, policy_of("ham10000", "auto")),
+            "group": assign_groups(manifest).to_numpy(),
+        }
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    table.dropna().to_csv(out / "truth.csv", index=False)
+
+
+def scored(predictions: Path, out: Path) -> pd.DataFrame:
+    """Return a table of predictions with `target` and `group`, sorted by id."""
+    truth = pd.read_csv(out / "truth.csv", dtype={"image_id": str})
+    table = pd.read_csv(predictions, dtype={"image_id": str})
+    return table.merge(truth, on="image_id").sort_values("image_id", ignore_index=True)
+
+
+def over_seeds(metric: Any) -> Any:
+    """Return the metric of (n, seeds) scores: the mean over seeds."""
+
+    def found(y: Any, scores: Any, weights: Any = None) -> Any:
+        return np.mean([metric(y, one, weights=weights) for one in np.asarray(scores).T], axis=0)
+
+    return found
+
+
+def compared(ours: Sequence[pd.DataFrame], others: Sequence[pd.DataFrame]) -> list[str]:
+    """Return a line a metric: mean over seeds of two arms, each seed, and the paired difference."""
+    count = min(len(ours), len(others))
+    y, lesion = ours[0]["target"], ours[0]["group"]
+    columns = [
+        np.stack([table["malignant"] for table in tables[:count]], 1) for tables in (ours, others)
+    ]
+    lines = []
+    for name, metric in METRICS.items():
+        each = [[float(metric(y, one)) for one in scores.T] for scores in columns]
+        gap = paired_bootstrap(over_seeds(metric), y, *columns, lesion)
+        shown = [", ".join(f"{value:.3f}" for value in values) for values in each]
+        lines.append(
+            f"- {name}: {np.mean(each[0]):.3f} ({shown[0]}) against {np.mean(each[1]):.3f} "
+            f"({shown[1]}); difference {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+        )
+    return lines
