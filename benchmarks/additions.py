@@ -2,10 +2,10 @@
 
     python benchmarks/additions.py --data DIR --out runs/additions --jobs 2
 
-`DIR` holds `ham10000_200x150/` and `isic2018_task1_512/` (else $LESION_DATA is taken). Every arm learns
-from the same images of HAM10000, a part of them only (`--limit`), since additions matter where images
-are few; all are scored on the images of its committed test list among them. Full images without
-metadata. Arms that are there are skipped.
+`DIR` holds `ham10000_200x150/` and `isic2018_task1_512/` (else $LESION_DATA is taken). Every arm
+learns from the same images of HAM10000, a part of them only, since additions matter where images
+are few; all are scored on its committed test list. Full images without metadata. Arms that are
+there are skipped.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from page import write_section
 
 LIMIT = ("--limit", "2500")
 ALIKE = (
-    "--focus", "full", "--metadata", "none", "--size", "128", "--batch-size", "32", "--lr", "0.0006",
-    "--warmup-epochs", "0", "--val-fraction", "0.1", "--select", "last", "--split-seed", "0",
+    "--focus", "full", "--metadata", "none", "--size", "128", "--batch-size", "32",
+    "--lr", "0.0006", "--warmup-epochs", "0", "--val-fraction", "0.1", "--select", "last", "--split-seed", "0",
     "--workers", "0", "--policy", "cancer+ak",
 )  # fmt: skip
 EPOCHS = ("--epochs", "6")
@@ -49,8 +49,8 @@ def prepare(ham: Sequence[str], task1: Path, seeds: int, out: Path) -> None:
     for seed in range(seeds):
         # Its own test list is kept back, and so is HAM10000's wherever the archives overlap.
         give(
-            "clsstage", "train", "--dataset", "isic-task1", "--root", task1, *ALIKE, "--epochs", "4",
-            "--seed", seed, "--out", out / "runs" / f"old--{seed}",
+            "clsstage", "train", "--dataset", "isic-task1", "--root", task1, *ALIKE,
+            "--epochs", "4", "--seed", seed, "--out", out / "runs" / f"old--{seed}",
         )  # fmt: skip
         train(BASE, seed, ham, task1, out)
     split = out / "runs" / folder(BASE, 0) / "split.csv"
@@ -98,8 +98,8 @@ def section(seeds: int, out: Path) -> str:
     lines = [
         f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
         f"({platform.machine()}, no GPU) by `python benchmarks/additions.py`: classifiers "
-        f"(`tf_efficientnet_lite0`, 128 px, full images, no metadata, six epochs) of {LIMIT[1]} images "
-        f"of HAM10000 less its test list, scored on all {len(example)} images of that list, "
+        f"(`tf_efficientnet_lite0`, 128 px, full images, no metadata, six epochs) of {LIMIT[1]} "
+        f"images of HAM10000 less its test list, scored on all {len(example)} images of that list, "
         f"{len(tables[BASE])} seeds. Differences to HAM10000 alone are paired, by lesion.",
     ]
     for name, about in ARMS.items():
