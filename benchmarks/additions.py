@@ -24,8 +24,8 @@ from page import write_section
 LIMIT = ("--limit", "2500")
 ALIKE = (
     "--focus", "full", "--metadata", "none", "--size", "128", "--batch-size", "32",
-    "--lr", "0.0006", "--warmup-epochs", "0", "--val-fraction", "0.1", "--select", "last", "--split-seed", "0",
-    "--workers", "0", "--policy", "cancer+ak",
+    "--lr", "0.0006", "--warmup-epochs", "0", "--val-fraction", "0.1", "--select", "last",
+    "--split-seed", "0", "--workers", "0", "--policy", "cancer+ak",
 )  # fmt: skip
 EPOCHS = ("--epochs", "6")
 ARMS = {
