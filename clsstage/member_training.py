@@ -158,6 +158,13 @@ class MemberTraining:
             ),
         )
         seed = config.seed + self.number
+        shown = plan.sampling.counts(labels)[0]
+        if config.hard_negatives and shown == int((labels == 0).sum()):
+            log.warning(
+                "--hard-negatives does nothing: every epoch shows all %d benign images "
+                "(--negative-ratio N draws fewer)",
+                shown,
+            )
         hard = HardNegatives(self.folder, len(labels)) if config.hard_negatives else None
         sampler = (
             EpochSampler(lambda rng: plan.sampling.rows(labels, rng), seed)

@@ -20,6 +20,7 @@ from lesioncore.progress import log
 from lesioncore.readers import has_own_parts, load_manifest
 from lesioncore.splits import member_count
 from lesioncore.subsets import choose_subset, run_split, split_ids
+from weights.provenance import read_provenance, seen_before
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +134,14 @@ def out_of_fold_members(manifest: pd.DataFrame, weights: Path | None) -> NDArray
             wanted="images that some member did not train on",
             mend="--subset validation, or train with --folds 2 or more",
         )
+    before = int(manifest["image_id"].isin(_known_to_the_start(weights)).sum())
+    if before:
+        raise UsageError(
+            f"{before} of the {len(manifest)} images are known to the weights that {weights} "
+            "started from",
+            wanted="images that some member has not met",
+            mend="--subset validation, which leaves them out",
+        )
     return fold.fillna(-1).to_numpy().astype(np.int64)
 
 
@@ -141,7 +150,8 @@ def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
     split = run_split(weights)
     if split is None:
         return
-    known = int(manifest["image_id"].isin(split_ids(split, "train")).sum())
+    learned = split_ids(split, "train") | _known_to_the_start(weights)
+    known = int(manifest["image_id"].isin(learned).sum())
     if known:
         log.warning(
             "%d of %d images were trained on by this classifier: their probabilities are too "
@@ -149,6 +159,15 @@ def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
             known,
             len(manifest),
         )
+
+
+def _known_to_the_start(weights: Path | None) -> set[str]:
+    """Return the ids of a run's images that the weights it started from had learned from."""
+    record = None if weights is None else read_provenance(weights)
+    if record is None:
+        return set()
+    earlier = (record["role"] == "train") & (record["fold"].astype(int) < 0)
+    return seen_before(record[~earlier], record[earlier]) | set(record.loc[earlier, "image_id"])
 
 
 def report_failures(table: pd.DataFrame, max_failed: int) -> int:

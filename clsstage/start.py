@@ -10,7 +10,13 @@ from clsstage.members import KIND, Member, read_members
 from lesioncore.errors import LesionError
 from lesioncore.progress import log
 from weights.imagenet import ImageNetRecord
-from weights.provenance import learned_rows, read_provenance, seen_before, with_earlier
+from weights.provenance import (
+    learned_rows,
+    member_of,
+    read_provenance,
+    seen_before,
+    with_earlier,
+)
 from weights.resolve import resolve
 
 if TYPE_CHECKING:
@@ -74,16 +80,14 @@ def learned_before(table: pd.DataFrame, start: str) -> tuple[set[str], pd.DataFr
         There is no record of what they learned from, or it holds images that are kept back for
         testing.
     """
-    home = resolve(start, kind=KIND)
-    number = home.name.removeprefix("member-")
-    run = home.parent if (home.parent / "run.json").is_file() else home
+    run, member = member_of(resolve(start, kind=KIND))
     record = read_provenance(run)
     if record is None:
         raise LesionError(
             f"{start} has no record of what it learned from",
-            wanted="a run of `clsstage train` of this version, or weights with learned_from.csv",
+            wanted="a run with provenance.csv, or weights with learned_from.csv",
+            mend="train it again with this version: clsstage train --out another folder",
         )
-    member = int(number) if number.isdigit() else 0
     seen = seen_before(table, learned_rows(record, member))
     test = set(table.loc[table["role"] == "test", "image_id"].astype(str)) & seen
     if test:

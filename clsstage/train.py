@@ -10,6 +10,7 @@ from clsstage.config import TrainConfig
 from clsstage.crops.training import training_crops
 from clsstage.examples import Examples, load_examples
 from clsstage.focus_names import parse_focus
+from clsstage.mask_decoder import mask_levels
 from clsstage.masks import check_snapshot, check_training_masks, open_masks, snapshot
 from clsstage.member_training import MemberTraining
 from clsstage.plan import metadata_names, new_classifier
@@ -49,13 +50,15 @@ def train(config: TrainConfig) -> None:
         run folder of another config, and whatever the reader finds wrong.
     """
     if config.needs_masks and config.masks is None:
-        what = "--aux-mask" if config.aux_mask else "--mask-pool"
+        what, without = "--mask-pool", "--mask-pool false"
+        if config.aux_mask:
+            what, without = "--aux-mask", "--aux-mask 0"
         if parse_focus(config.focus).needs_mask:
-            what = f"the focus {config.focus!r}"
+            what, without = f"the focus {config.focus!r}", "--focus full"
         raise LesionError(
             f"{what} needs masks and none were given",
             wanted="a mask cache of these images",
-            mend="segstage cache ... --out cache/ and then --masks cache/, or --focus full",
+            mend=f"segstage cache ... --out cache/ and then --masks cache/, or {without}",
         )
     choose_device(config.device)
     # A run that is there is checked first; a new one is made only once all else is right, so that
@@ -68,7 +71,10 @@ def train(config: TrainConfig) -> None:
         config, config.policy, seed=config.seed, metadata=metadata_names(config)
     )
     if run is None:
-        new_classifier(config, 1, create_target(config.target, examples.policy))
+        network, _ = new_classifier(config, 1, create_target(config.target, examples.policy))
+        if config.aux_mask:
+            shape = network.architecture
+            mask_levels(network.encoder, shape["image_size"], shape["in_channels"])
     check_two_classes(examples.labels, "labelled images", examples.policy)
     split, examples, record = _split(config, examples)
     seen: set[str] = set()
@@ -90,6 +96,13 @@ def train(config: TrainConfig) -> None:
         if known:
             log.info("%d images that %s learned from validate nothing", len(known), config.start)
             val_ids = [name for name in val_ids if name not in known]
+            if not val_ids:
+                raise LesionError(
+                    f"{config.start} has learned from all images that member-{number} could be "
+                    "validated on",
+                    wanted="some images that it has not seen, or their lesions",
+                    mend="another --split-seed, a larger --val-fraction, or another --start",
+                )
         log.info(
             "member-%d of %d: %d images to learn from, %d to validate on",
             number,

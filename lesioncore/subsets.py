@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesioncore.errors import LesionError, UsageError
-from lesioncore.files import read_json
+from lesioncore.files import read_json, read_table
 from lesioncore.holdout import test_ids
+from lesioncore.runs import OUT_OF_FOLD
 from lesioncore.splits import member_count, read_split
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def split_ids(split: pd.DataFrame, subset: str) -> set[str]:
     if member_count(split) == 1:
         rows = rows[rows["fold"] == (0 if subset == "validation" else 1)]
     return set(rows["image_id"].astype(str))
+
+
+def validated_ids(weights: Path, split: pd.DataFrame) -> set[str]:
+    """Return the ids that a run validated on: those of its out-of-fold table, else of its split.
+
+    A run that started from other weights leaves out what those had learned from.
+    """
+    chosen = split_ids(split, "validation")
+    path = Path(weights) / OUT_OF_FOLD
+    if path.is_file():
+        chosen &= set(read_table(path, dtype={"image_id": str})["image_id"])
+    return chosen
 
 
 def choose_subset(
@@ -83,7 +96,8 @@ def choose_subset(
                 wanted="--weights with the run that they belong to",
                 mend="--subset test, or all",
             )
-        chosen = split_ids(split, subset)
+        own_validation = subset == "validation" and weights is not None
+        chosen = validated_ids(weights, split) if own_validation else split_ids(split, subset)
         verb = "validated on" if subset == "validation" else "learned from"
         what = f"{weights} {verb} none of these {len(manifest)} images"
     rows = manifest[manifest["image_id"].astype(str).isin(chosen)].reset_index(drop=True)

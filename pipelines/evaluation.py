@@ -64,7 +64,7 @@ def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
     import pandas as pd
 
     from lesioncore.splits import assign_groups, read_split
-    from lesioncore.subsets import split_ids
+    from lesioncore.subsets import validated_ids
 
     images = data.manifest.copy()
     ids = images["image_id"].astype(str)
@@ -77,7 +77,7 @@ def image_table(paths: RunPaths, data: RunData, subset: str) -> pd.DataFrame:
     roles = split["role"].reindex(ids).to_numpy(object)
     roles = np.where(ids.isin(data.test), "test", np.where(pd.isna(roles), "train", roles))
     if subset == "validation":
-        roles = np.where(ids.isin(split_ids(whole, "validation")), "validation", roles)
+        roles = np.where(ids.isin(validated_ids(paths.classification, whole)), "validation", roles)
     images["subset"] = roles
     images["label"] = data.labels
     return images

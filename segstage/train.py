@@ -40,6 +40,7 @@ from segstage.teacher import Teacher
 from weights.card import WeightCard
 from weights.provenance import FILE as PROVENANCE
 from weights.provenance import (
+    member_of,
     provenance_table,
     read_provenance,
     with_earlier,
@@ -128,10 +129,8 @@ def _keep_split(run: Run, split: pd.DataFrame, seen: Inspected) -> None:
     table = provenance_table(split, seen.manifest, seen.digests)
     start = run.record["config"].get("start")
     if start is not None:
-        home = resolve(start, kind=KIND)
-        number = home.name.removeprefix("member-")
-        earlier = read_provenance(_run_of(home))
-        table = with_earlier(table, earlier, int(number) if number.isdigit() else 0)
+        home, member = member_of(resolve(start, kind=KIND))
+        table = with_earlier(table, read_provenance(home), member)
     write_provenance(run.folder, table)
 
 
@@ -184,11 +183,6 @@ def new_segmenter(config: TrainConfig) -> Segmenter:
     if segmenter_class(config.arch).has_encoder:
         options = {"encoder": config.encoder, **options}
     return create_segmenter(config.arch, encoder_weights=config.encoder_weights, **options)
-
-
-def _run_of(home: Path) -> Path:
-    """Return the folder with the record of what a weight learned from."""
-    return home.parent if (home.parent / "run.json").is_file() else home
 
 
 def started(segmenter: Segmenter, start: str | None) -> Segmenter:

@@ -125,6 +125,17 @@ def provenance_table(
     return table
 
 
+def member_of(home: Path) -> tuple[Path, int]:
+    """Return the folder whose record tells of the weights in `home`, and which member they are.
+
+    ``RUN/member-K`` is member K of RUN; a run or a weights folder, whatever its name, is member 0.
+    """
+    number = home.name.removeprefix("member-")
+    if number.isdigit() and (home.parent / "run.json").is_file():
+        return home.parent, int(number)
+    return home, 0
+
+
 def learned_rows(table: pd.DataFrame, member: int = 0) -> pd.DataFrame:
     """Return the rows of a record from which a member learned."""
     return table[(table["role"] == "train") & (table["fold"].astype(int) != member)]
@@ -172,7 +183,9 @@ def with_earlier(
     if earlier is None:
         return table
     seen = learned_rows(earlier, member)
-    group = table.set_index(table["image_id"].astype(str))["group"]
+    # A record that is read again has the earlier rows already; the run's own come first.
+    known = table.drop_duplicates("image_id")
+    group = known.set_index(known["image_id"].astype(str))["group"]
     ids = seen["image_id"].astype(str)
     seen = seen.assign(group=ids.map(group).fillna(ids).to_numpy(), fold=-1, role="train")
     columns = [name for name in table.columns if name in seen]

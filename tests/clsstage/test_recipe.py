@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,13 +11,15 @@ import torch
 
 from clsstage.hard_negatives import HardNegatives, HardNegativeSampler
 from clsstage.members import read_member
+from clsstage.prediction import out_of_fold_members
 from clsstage.predictor import LesionClassifier
 from clsstage.sampling import ClassSampling
 from clsstage.task import _mixed
 from clsstage.train import train
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, UsageError
 from lesioncore.phantoms import make_phantom_archive
 from lesioncore.readers import create_reader
+from lesioncore.subsets import choose_subset
 from weights.store import load_weights
 
 from .conftest import tiny
@@ -160,6 +164,51 @@ def test_images_that_the_start_has_seen_validate_nothing(archive, tmp_path):
     split = pd.read_csv(first.out / "split.csv")
     learned = set(split.loc[split["fold"] == 1, "image_id"])
     assert not learned & set(pd.read_csv(second.out / "oof.csv")["image_id"])
+
+
+def test_a_run_from_a_start_goes_on_and_is_judged_by_what_the_start_has_not_seen(
+    archive, manifest, tmp_path
+):
+    first = tiny(archive, tmp_path / "1", focus="full", epochs=1, val_fraction=0.5)
+    train(first)
+    config = tiny(
+        archive, tmp_path / "second", focus="full", epochs=1, start=str(first.out), folds=2, seed=3
+    )
+    train(config)
+    held_out = set(pd.read_csv(config.out / "oof.csv")["image_id"])
+    record = json.loads((config.out / "run.json").read_text())
+    (config.out / "run.json").write_text(json.dumps(record | {"complete": False}))
+    (config.out / "member-1" / "validation.csv").unlink()
+    train(config)
+    assert set(pd.read_csv(config.out / "oof.csv")["image_id"]) == held_out
+    chosen = choose_subset(manifest, "validation", dataset="phantom", weights=config.out)
+    assert set(chosen["image_id"]) == held_out
+    with pytest.raises(UsageError, match="started from"):
+        out_of_fold_members(manifest, config.out)
+    assert len(out_of_fold_members(chosen, config.out)) == len(held_out)
+
+
+def test_a_start_that_knows_every_validation_image_is_refused(archive, manifest, tmp_path):
+    first = tiny(archive, tmp_path / "first", focus="full", epochs=1)
+    train(first)
+    record = pd.read_csv(first.out / "provenance.csv").assign(fold=1)
+    record.to_csv(first.out / "provenance.csv", index=False)
+    with pytest.raises(LesionError, match="has learned from all images"):
+        train(tiny(archive, tmp_path / "second", focus="full", start=str(first.out), folds=2))
+
+
+def test_an_encoder_that_cannot_draw_masks_is_refused_before_there_is_a_run(
+    archive, masks, tmp_path
+):
+    config = tiny(archive, tmp_path / "cls", masks=masks, aux_mask=0.4, encoder="alexnet")
+    with pytest.raises(UsageError, match="intermediate maps"):
+        train(config)
+    assert not config.out.exists()
+
+
+def test_hard_negatives_without_a_choice_of_benign_images_are_told(archive, tmp_path, caplog):
+    train(tiny(archive, tmp_path / "cls", focus="full", epochs=1, hard_negatives=0.5))
+    assert "--hard-negatives does nothing" in caplog.text
 
 
 def test_a_start_that_has_seen_the_test_list_is_refused(archive, manifest, tmp_path):

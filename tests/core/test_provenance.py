@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from weights.provenance import Provenance
+from weights.provenance import Provenance, member_of, with_earlier
 
 
 def table(members: int = 2) -> pd.DataFrame:
@@ -70,3 +70,20 @@ def test_without_a_record_nothing_is_known() -> None:
     none = Provenance(None, 3)
     assert not none.known
     assert none.assign("a").label == "mean"
+
+
+def test_a_record_that_has_the_earlier_rows_takes_them_again() -> None:
+    """A run that goes on reads the record which it joined when it began."""
+    earlier = table().assign(fold=1)
+    once = with_earlier(table(), earlier).drop_duplicates(ignore_index=True)
+    again = with_earlier(once, earlier).drop_duplicates(ignore_index=True)
+    assert len(once) == len(table()) + 3
+    pd.testing.assert_frame_equal(once, again)
+
+
+def test_a_run_whose_name_is_a_number_is_no_member(tmp_path) -> None:
+    run = tmp_path / "1"
+    (run / "member-3").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    assert member_of(run) == (run, 0)
+    assert member_of(run / "member-3") == (run, 3)

@@ -69,3 +69,11 @@ def test_what_a_run_did_needs_the_run(manifest, tmp_path) -> None:
     with pytest.raises(UsageError, match="no run folder"):
         choose_subset(manifest, "validation", dataset="folder", weights=tmp_path / "w")
     assert len(choose_subset(manifest, "all", dataset="folder")) == len(IDS)
+
+
+def test_what_a_run_did_not_score_is_no_validation_image(tmp_path, manifest) -> None:
+    """Such as the images that the weights it started from had learned from."""
+    write_split(tmp_path / "split.csv", split(3))
+    pd.DataFrame({"image_id": IDS[4:]}).to_csv(tmp_path / "oof.csv", index=False)
+    chosen = choose_subset(manifest, "validation", dataset="folder", weights=tmp_path)
+    assert chosen["image_id"].tolist() == IDS[4:]
