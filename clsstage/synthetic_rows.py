@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: What a synthetic row never takes from a real one.
-_OWN = ("image_id", "image", "mask", "source", "patient_id", "lesion_id", "target")
+_OWN = ("image_id", "image", "mask", "patient_id", "lesion_id", "target")
 
 
 def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Examples, dict[str, str]]:
@@ -53,13 +53,16 @@ def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Example
     masks: dict[str, str] = {}
     for folder in folders:
         table = load_synthetic(folder)
+        # Folders of several folds made with one seed use the same names for other images.
+        again = table["image_id"].isin(masks)
+        table.loc[again, "image_id"] += f" of {folder.absolute()}"
         kept = usable(table, ids)
         log.info(
             "%s: %d of %d synthetic images have all parents here", folder, kept.sum(), len(kept)
         )
         drawn = with_labels(table[kept].reset_index(drop=True), examples.policy)
         if len(drawn):
-            filled = _with_known(drawn.manifest, examples)
+            filled = _with_known(drawn, examples)
             drawn = Examples(filled, drawn.labels, drawn.policy)
         parts.append(drawn)
         masks |= dict(zip(drawn.manifest["image_id"], drawn.manifest["mask"], strict=True))
@@ -68,18 +71,22 @@ def with_synthetic(examples: Examples, folders: Sequence[Path]) -> tuple[Example
     return Examples(manifest, labels, examples.policy), masks
 
 
-def _with_known(table: pd.DataFrame, examples: Examples) -> pd.DataFrame:
-    """Return synthetic rows with what they lack taken from a real malignant row."""
+def _with_known(drawn: Examples, examples: Examples) -> pd.DataFrame:
+    """Return synthetic rows with what they lack, and their archive, taken from real rows.
+
+    Those are of the same label, which under a narrow policy may be benign.
+    """
     import pandas as pd
 
-    real = examples.manifest[examples.labels == 1].reset_index(drop=True)
+    real, table = examples.manifest.reset_index(drop=True), drawn.manifest
     place = pd.Series(real.index, index=real["image_id"])
     rows = []
-    for row in table.itertuples():
+    for row, label in zip(table.itertuples(), drawn.labels, strict=True):
+        same = examples.labels == label
         donor = place.get(row.parent_donor)
-        if donor is None:
-            alike = real.index[real["diagnosis"] == row.diagnosis]
-            choices = alike if len(alike) else real.index
+        if donor is None or not same[donor]:
+            alike = np.flatnonzero((real["diagnosis"] == row.diagnosis).to_numpy(bool) & same)
+            choices = alike if len(alike) else np.flatnonzero(same)
             # The name decides, so that every member and every run takes the same.
             donor = choices[int(sha256_bytes(str(row.image_id).encode())[:8], 16) % len(choices)]
         rows.append(int(donor))
@@ -87,4 +94,6 @@ def _with_known(table: pd.DataFrame, examples: Examples) -> pd.DataFrame:
     filled = table.copy()
     for name in donors.columns.difference(_OWN):
         filled[name] = donors[name] if name not in filled else filled[name].fillna(donors[name])
+    # As a token of the archive, "synthetic" would mean malignant.
+    filled["source"] = donors["source"]
     return filled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -74,6 +75,36 @@ def test_nothing_is_missing_of_a_synthetic_row_alone(manifest, synthetic):
     assert drawn.loc["S1", "tbp_lv_areaMM2"] == real.loc[ids[1], "tbp_lv_areaMM2"]
     assert drawn.loc["S5", "diameter_mm"] in set(real["diameter_mm"].iloc[[1, 3, 7]])
     assert not drawn["patient_id"].isin(real["patient_id"]).any()
+
+
+def test_folders_that_use_the_same_names_keep_their_own_masks(manifest, synthetic, tmp_path):
+    """Each fold's folder numbers its images from 0."""
+    other = tmp_path / "other"
+    shutil.copytree(synthetic, other)
+    labels = manifest["target"].to_numpy(float)
+    joined, masks = with_synthetic(Examples(manifest, labels, "target"), [synthetic, other])
+    drawn = joined.manifest.iloc[len(manifest) :]
+    assert drawn["image_id"].is_unique
+    assert drawn["image_id"].map(masks).tolist() == drawn["mask"].tolist()
+    assert [str(other) in path for path in drawn["mask"]] == [False] * 3 + [True] * 3
+
+
+def test_under_a_narrow_policy_benign_donors_fill_benign_synthetic_rows(manifest, synthetic):
+    table = pd.read_csv(synthetic / MANIFEST).assign(diagnosis="basal cell carcinoma")
+    table.to_csv(synthetic / MANIFEST, index=False)
+    labels = np.zeros(len(manifest))
+    labels[20] = 1
+    joined, _ = with_synthetic(Examples(manifest, labels, "melanoma"), [synthetic])
+    drawn = joined.manifest.set_index("image_id")
+    assert joined.labels[-3:].tolist() == [0, 0, 0]
+    donor = manifest.set_index("image_id").loc[table["parent_donor"].iloc[1]]
+    assert drawn.loc["S1", "tbp_lv_areaMM2"] == donor["tbp_lv_areaMM2"]
+
+
+def test_a_token_of_the_archive_does_not_tell_synthetic_rows(manifest, synthetic):
+    labels = manifest["target"].to_numpy(float)
+    joined, _ = with_synthetic(Examples(manifest, labels, "target"), [synthetic])
+    assert set(joined.manifest["source"]) == set(manifest["source"])
 
 
 def test_probabilities_still_speak_of_the_real_prevalence():
