@@ -173,9 +173,10 @@ class CropShard:
             raise self._named(error, values["image_id"]) from error
 
     def whole_at(self, row: int) -> NDArray[np.uint8]:
-        """Return the whole image of a row, which is the crop itself where there is no mask."""
+        """Return the whole image of a row: the crop itself where that shows all of it."""
         values = self._read_values(row)
-        if values["status"] == "unmasked":
+        all_of_it = values["region"] == (0, 0, *values["source_shape"])
+        if values["status"] == "unmasked" or (all_of_it and not any(values["whole_shape"])):
             return self.crop_at(row).image
         if not any(values["whole_shape"]):
             raise LesionError(

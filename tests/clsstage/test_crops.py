@@ -245,6 +245,24 @@ def test_whole_images_are_kept_where_training_leaves_masks_out(tmp_path, manifes
     )
 
 
+def test_a_crop_that_shows_the_whole_image_is_the_whole_image(tmp_path, manifest, masks):
+    """Masks are left out in training with --focus full and --mask-pool too."""
+    cache = MaskCache(masks)
+    part = manifest.iloc[:2]
+    ids = part["image_id"].tolist()
+    crops = build_crops(
+        tmp_path / "c",
+        ids,
+        part["image"].tolist(),
+        CropGeometry.of("full", 0.3, 64, 0.5, True),
+        cache,
+        choose_masks(cache, ids, MaskTrust()),
+        encoding="webp",
+    )
+    assert crops.row(ids[0]).status == "masked"
+    assert np.array_equal(crops.read_whole(ids[0]), read_image(part["image"].iloc[0]))
+
+
 def test_jpeg_keeps_the_mask_and_looks_the_same(tmp_path, manifest, masks, crops):
     folder = tmp_path / "c"
     lossy = make(folder, manifest.iloc[:8], masks)
