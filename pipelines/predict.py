@@ -58,7 +58,16 @@ def _without(photos: list[Path], folder: Path | None) -> list[Path]:
     """Leave out the pictures that an earlier call wrote among the photographs."""
     if folder is None:
         return photos
-    return [photo for photo in photos if folder.resolve() not in photo.resolve().parents]
+    kept = [photo for photo in photos if folder.resolve() not in photo.resolve().parents]
+    if not kept:
+        raise UsageError(
+            f"all {len(photos)} photographs lie in {folder}, where pictures of masks are written",
+            wanted="photographs elsewhere",
+            mend="--overlays another folder, or --overlays null",
+        )
+    if len(kept) < len(photos):
+        log.info("%d pictures in %s are left out", len(photos) - len(kept), folder)
+    return kept
 
 
 def _finish(config: PredictConfig, rows: list[dict[str, Any]]) -> int:

@@ -67,14 +67,12 @@ def check_options(config: RunConfig) -> None:
     UsageError
         A wrong value, or masks that stage 2 would refuse.
     """
-    from clsstage.focus_names import parse_focus
-
     try:
         _, classifier = stage_configs(config, RunPaths(config.out))
     except ValueError as error:
         raise UsageError(str(error), mend="see `lesion run --help`") from None
     in_sample = config.segmentation.folds == 1 and not classifier.allow_in_sample_masks
-    if in_sample and parse_focus(classifier.focus).needs_mask:
+    if in_sample and classifier.needs_masks:
         raise UsageError(
             "with --segmentation.folds 1 every training image's mask comes from a segmenter that "
             "learnt it, and stage 2 would learn on better masks than it will ever meet",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.config import ComputeOptions, DataOptions, Subset
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import sha256_json
 from lesioncore.runs import FREE_FIELDS
 from pipelines.datasets import RunData
@@ -96,10 +96,16 @@ def stage_configs(
     }
     stage1 = dataclasses.asdict(config.segmentation)
     stage2 = dataclasses.asdict(config.classification)
-    return (
-        SegmenterTraining(**shared, **stage1, out=paths.segmentation),
-        ClassifierTraining(**shared, **stage2, out=paths.classification, masks=paths.cache),
-    )
+    classifier = ClassifierTraining(**shared, **stage2, out=paths.classification, masks=paths.cache)
+    if classifier.also and classifier.needs_masks:
+        raise UsageError(
+            f"--classification.also {', '.join(classifier.also)} needs masks, and lesion run makes "
+            f"those of {config.dataset} alone",
+            wanted="one archive, or a classifier that looks at no masks",
+            mend="segstage cache each archive, lesion cache merge, clsstage train --also; or "
+            "--classification.focus full",
+        )
+    return SegmenterTraining(**shared, **stage1, out=paths.segmentation), classifier
 
 
 def scored_subset(data: RunData) -> Subset:

@@ -58,6 +58,16 @@ def test_without_a_preset_masks_are_out_of_fold() -> None:
         check_options(parse("--segmentation.folds=1"))
     check_options(parse("--segmentation.folds=1", "--classification.allow-in-sample-masks"))
     check_options(parse("--segmentation.folds=1", "--classification.focus=full"))
+    with pytest.raises(UsageError, match="learnt it"):
+        pooled = ["--classification.focus=full", "--classification.mask-pool=true"]
+        check_options(parse("--segmentation.folds=1", *pooled))
+
+
+def test_another_archive_without_masks_is_refused_before_the_work() -> None:
+    also = "--classification.also.isic2019=elsewhere"
+    with pytest.raises(UsageError, match="needs masks"):
+        check_options(parse(also))
+    check_options(parse(also, "--classification.focus=full"))
 
 
 def test_flags_win_over_a_preset_whatever_the_order() -> None:
