@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.archives import archive_names
 from lesioncore.metrics import score_table
 from lesioncore.splits import member_count
 from lesioncore.training import keeps_best
@@ -45,7 +46,7 @@ def summary(
             "",
             "A research tool, never a diagnosis.",
             "",
-            f"- data: {config.dataset}, {len(split)} labelled images in "
+            f"- data: {' and '.join(archive_names(config))}, {len(split)} labelled images in "
             f"{split['group'].nunique()} groups; {roles.get('train', 0)} to train and validate, "
             f"{roles.get('test', 0)} kept back as test images, "
             f"{roles.get('excluded', 0)} left out because they share a group with one",
