@@ -92,7 +92,7 @@ def _with_known(drawn: Examples, examples: Examples) -> pd.DataFrame:
         rows.append(int(donor))
     donors = real.iloc[rows].reset_index(drop=True)
     filled = table.copy()
-    for name in donors.columns.difference(_OWN):
+    for name in donors.columns.difference(list(_OWN)):
         filled[name] = donors[name] if name not in filled else filled[name].fillna(donors[name])
     # As a token of the archive, "synthetic" would mean malignant.
     filled["source"] = donors["source"]

@@ -96,8 +96,10 @@ def choose_subset(
                 wanted="--weights with the run that they belong to",
                 mend="--subset test, or all",
             )
-        own_validation = subset == "validation" and weights is not None
-        chosen = validated_ids(weights, split) if own_validation else split_ids(split, subset)
+        if subset == "validation" and weights is not None:
+            chosen = validated_ids(weights, split)
+        else:
+            chosen = split_ids(split, subset)
         verb = "validated on" if subset == "validation" else "learned from"
         what = f"{weights} {verb} none of these {len(manifest)} images"
     rows = manifest[manifest["image_id"].astype(str).isin(chosen)].reset_index(drop=True)
