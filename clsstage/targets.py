@@ -106,7 +106,16 @@ class Target:
                 wanted="an archive with diagnoses",
                 mend="--target binary",
             )
-        strays = int(((np.array(names) == UNKNOWN) & (labels == 1)).sum())
+        malignant, unknown = np.isin(names, self.malignant), np.array(names) == UNKNOWN
+        other = int((~unknown & (malignant != (labels == 1))).sum())
+        if other:
+            log.warning(
+                "%d images have a diagnosis that does not go with their label: the probability is "
+                "the sum over %s, and they are scored by the label",
+                other,
+                ", ".join(self.malignant),
+            )
+        strays = int((unknown & (labels == 1)).sum())
         if strays:
             log.warning(
                 "%d malignant images are of no class of %s and learned as %r, which counts as "

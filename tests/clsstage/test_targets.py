@@ -102,3 +102,12 @@ def test_only_logit_adjustment_leaves_the_frequencies_out_of_the_network():
     priors = torch.tensor([0.2])
     assert float(training_offset("cross_entropy", priors)) == 0
     assert float(training_offset("logit_adjusted", priors)) == pytest.approx(np.log(0.25))
+
+
+def test_labels_that_the_classes_contradict_are_told(caplog):
+    """The archive's own label may call malignant what the classes do not, and the other way."""
+    create_target("diagnosis-9", "target").truth(ROWS, np.array([0.0, 0.0, 1.0, 0.0, 0.0]))
+    assert "2 images have a diagnosis that does not go with their label" in caplog.text
+    caplog.clear()
+    NINE.truth(ROWS, LABELS)
+    assert not caplog.text
