@@ -70,7 +70,16 @@ def load_examples(
 
     warn_of_shortcuts(metadata)
     manifest = with_shortcuts(load_archives(options, seed=seed), metadata)
-    return with_labels(manifest, policy_of(options.dataset, policy))
+    examples = with_labels(manifest, policy_of(options.dataset, policy))
+    lost = sorted(set(manifest["source"].dropna()) - set(examples.manifest["source"].dropna()))
+    if lost and len(examples):
+        log.warning(
+            "%s: no image has a label under the policy %r, so nothing is learned from there "
+            "(another --policy takes labels from diagnoses)",
+            ", ".join(lost),
+            examples.policy,
+        )
+    return examples
 
 
 def with_labels(manifest: pd.DataFrame, policy: str) -> Examples:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from clsstage.examples import load_examples
 from clsstage.hard_negatives import HardNegatives, HardNegativeSampler
 from clsstage.members import read_member
 from clsstage.prediction import out_of_fold_members
@@ -139,6 +140,15 @@ def test_two_archives_train_together_with_a_token_of_their_source(archive, old, 
     encoder = read_member(config.out / "member-0").encoder
     assert sum(name.startswith("source=") for name in encoder.inputs) == 4
     assert "phantom and csv" in read_member(config.out / "member-0").card.training_data
+
+
+def test_an_archive_without_labels_under_the_policy_is_told(archive, old, tmp_path, caplog):
+    table = pd.read_csv(old.root).assign(target=None)
+    table["image"] = [str(old.root.parent / name) for name in table["image"]]
+    table.to_csv(tmp_path / "none.csv", index=False)
+    config = tiny(archive, tmp_path / "cls", also={"csv": tmp_path / "none.csv"}, policy="target")
+    assert len(load_examples(config, "target")) == 48
+    assert "csv: no image has a label under the policy 'target'" in caplog.text
 
 
 def test_a_training_goes_on_from_an_older_archive(archive, old, tmp_path):
