@@ -66,21 +66,36 @@ def _read(config: PrepareConfig) -> pd.DataFrame:
     from lesioncore.readers import load_manifest
 
     options: DataOptions = config
+    prevalence = 0.25 if config.prevalence is None else config.prevalence
+    if config.patients is not None:
+        return _stand_in(config, config.patients)
     if config.dataset == "phantom" and config.root is None:
         from lesioncore.phantoms import make_phantom_archive
 
         log.info("drawing %d synthetic lesions into %s", config.n, config.out)
-        make_phantom_archive(
-            config.out, config.n, config.seed, config.size, prevalence=config.prevalence
-        )
+        make_phantom_archive(config.out, config.n, config.seed, config.size, prevalence=prevalence)
         options = replace(config, root=config.out)
     return load_manifest(
         options,
         seed=config.seed,
         require_images=False,
         size=config.size,
-        prevalence=config.prevalence,
+        prevalence=prevalence,
     )
+
+
+def _stand_in(config: PrepareConfig, patients: int) -> pd.DataFrame:
+    """Draw a stand-in for ISIC 2024 into `config.out` and return its rows."""
+    from lesioncore.devices import choose_workers
+    from lesioncore.phantoms.standin import PREVALENCE, Plan, make_stand_in
+    from lesioncore.readers import load_manifest
+
+    prevalence = PREVALENCE if config.prevalence is None else config.prevalence
+    plan = Plan(config.n, patients, config.seed, prevalence)
+    log.info("drawing %d synthetic tiles of %d patients into %s", plan.n, patients, config.out)
+    make_stand_in(config.out, plan, workers=choose_workers(config.workers))
+    options = DataOptions(dataset="isic2024", root=config.out, limit=config.limit, split="train")
+    return load_manifest(options, require_images=False)
 
 
 def summarise(manifest: pd.DataFrame, dataset: str) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from lesioncore.readers.tables import harmonised, read_official, require_columns
 if TYPE_CHECKING:
     import pandas as pd
 
+#: As `lesioncore.phantoms.archive.SOURCE`, which is not imported here: a reader costs nothing.
+SYNTHETIC = "synthetic phantom"
+
 
 @register("isic2024")
 class Isic2024(SplitReader):
@@ -45,7 +48,12 @@ class Isic2024(SplitReader):
         records = standardise(table, self.name, path).assign(**diagnoses)
         if split == "test":
             records = self._in_submission_order(records)
-        return self.finish(records, self._images(split), modality="tile")
+        manifest = self.finish(records, self._images(split), modality="tile")
+        if "attribution" in manifest:
+            # A stand-in (lesioncore.phantoms.standin) says so in each row: no report calls it real.
+            made_up = manifest["attribution"].astype("str").str.startswith(SYNTHETIC)
+            manifest["source"] = manifest["source"].mask(made_up, SYNTHETIC)
+        return manifest
 
     def _is_there(self, split: str) -> bool:
         # A handful of sample tiles beside a test set is no training set.
