@@ -191,7 +191,7 @@ class TrainingDataset(LesionDataset):
             elif wrong is not None:
                 mask = replace(mask, box=wrong.box)
         if part and mask is not None and self.view.names.frame != "full":
-            # The lesion stays inside: it moves by less than the margin around it.
+            # A lesion with a margin stays inside; of a bare crop a twentieth may be cut.
             margin *= 1.0 + self._rng.uniform(-part, part)
             reach = 0.5 * part * margin / (1.0 + 2.0 * margin)
             shift = (self._rng.uniform(-reach, reach), self._rng.uniform(-reach, reach))

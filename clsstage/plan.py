@@ -77,6 +77,7 @@ class Plan:
             target=self.target,
             loss=config.loss,
             priors=self.priors,
+            offset=self.offset(config.loss),
             ema=config.ema,
             label_smoothing=config.label_smoothing,
             mixup=config.mixup,

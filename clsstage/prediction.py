@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.masks import open_masks
+from clsstage.members import KIND
 from clsstage.predictor import LesionClassifier
 from clsstage.shortcuts import with_shortcuts
 from clsstage.submission import read_sample, submission
@@ -21,6 +22,7 @@ from lesioncore.readers import has_own_parts, load_manifest
 from lesioncore.splits import member_count
 from lesioncore.subsets import choose_subset, run_split, split_ids
 from weights.provenance import read_provenance, seen_before
+from weights.resolve import resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,8 +151,9 @@ def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
     """Say so when predictions are of images that the classifier was trained on."""
     split = run_split(weights)
     if split is None:
-        return
-    learned = split_ids(split, "train") | _known_to_the_start(weights)
+        learned = _shipped_learned(manifest, weights)
+    else:
+        learned = split_ids(split, "train") | _known_to_the_start(weights)
     known = int(manifest["image_id"].isin(learned).sum())
     if known:
         log.warning(
@@ -159,6 +162,17 @@ def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
             known,
             len(manifest),
         )
+
+
+def _shipped_learned(manifest: pd.DataFrame, weights: Path | None) -> set[str]:
+    """Return the ids that weights outside of a run know, themselves or their lesions."""
+    record = read_provenance(resolve(weights, kind=KIND))
+    if record is None:
+        return set()
+    table = manifest.reindex(columns=["image_id", "patient_id", "lesion_id"])
+    # Bytes are not read for a warning; each image is a group of its own.
+    table = table.assign(image_sha256="", group=table["image_id"])
+    return seen_before(table, record)
 
 
 def _known_to_the_start(weights: Path | None) -> set[str]:

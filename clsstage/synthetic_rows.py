@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clsstage.examples import Examples, with_labels
-from lesioncore.files import sha256_bytes
+from lesioncore.errors import LesionError
+from lesioncore.files import sha256_bytes, sha256_file
 from lesioncore.progress import log
 
 if TYPE_CHECKING:
@@ -97,3 +98,40 @@ def _with_known(drawn: Examples, examples: Examples) -> pd.DataFrame:
     # As a token of the archive, "synthetic" would mean malignant.
     filled["source"] = donors["source"]
     return filled
+
+
+def synthetic_digests(folders: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of the manifest of each folder, which names its images and parents.
+
+    Raises
+    ------
+    LesionError
+        A folder without a manifest.
+    """
+    from lesioncore.synthetic import MANIFEST
+
+    for folder in folders:
+        if not (folder / MANIFEST).is_file():
+            raise LesionError(
+                f"{folder} holds no synthetic images",
+                wanted=f"a folder with {MANIFEST}",
+                mend="lesion synthesize makes such a folder",
+            )
+    return [sha256_file(folder / MANIFEST) for folder in folders]
+
+
+def check_digests(pinned: Sequence[str], folders: Sequence[Path]) -> None:
+    """Refuse to go on with a run whose synthetic images have changed since it began.
+
+    Raises
+    ------
+    LesionError
+        Naming the first folder that differs.
+    """
+    for old, new, folder in zip(pinned, synthetic_digests(folders), folders, strict=True):
+        if old != new:
+            raise LesionError(
+                f"the synthetic images in {folder} changed since this run began",
+                wanted="those that the run was started with",
+                mend="train into a new --out, or bring the earlier folder back",
+            )

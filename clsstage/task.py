@@ -37,6 +37,8 @@ class Learning:
         See `clsstage.losses.create_loss`.
     priors : (K,) tuple of float
         How often an epoch shows each class.
+    offset : (K,) tuple of float
+        Added to the outputs in validation, as it will be in prediction.
     ema : float
         Decay of the running average of the weights, which is what is validated; 0 for none.
     label_smoothing : float
@@ -52,6 +54,7 @@ class Learning:
     target: Target = field(default_factory=Target)
     loss: str = "cross_entropy"
     priors: tuple[float, ...] = (0.5,)
+    offset: tuple[float, ...] = (0.0,)
     ema: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
@@ -114,10 +117,10 @@ class ClassifierTask(pl.LightningModule):
         """Return the loss of a batch."""
         refuse_unread(batch)
         image, metadata = _channels_last(batch["image"]), batch["metadata"]
-        truth, known = self._truth(batch), batch["mask_known"]
+        truth, known, rows = self._truth(batch), batch["mask_known"], batch["row"]
         if self.learning.mixup:
-            image, metadata, truth, known = _mixed(
-                self.learning.mixup, image, metadata, truth, known
+            image, metadata, truth, known, rows = _mixed(
+                self.learning.mixup, image, metadata, truth, known, rows
             )
         if self.decoder is None:
             outputs = self.network(image, metadata)
@@ -130,7 +133,7 @@ class ClassifierTask(pl.LightningModule):
             loss = (1 - part) * self.loss(outputs, truth) + part * masks
             self.log("train_mask_loss", masks, on_step=False, on_epoch=True, batch_size=len(image))
         if self.hard is not None:
-            self.hard.record(batch["row"], self.learning.target.logit(outputs.detach()))
+            self.hard.record(rows, self.learning.target.logit(outputs.detach()))
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(image))
         return loss
 
@@ -157,7 +160,8 @@ class ClassifierTask(pl.LightningModule):
         """Keep logits and targets for the end of the epoch."""
         refuse_unread(batch)
         outputs = self.result(_channels_last(batch["image"]), batch["metadata"])
-        logits = self.learning.target.logit(outputs.float())
+        offset = torch.tensor(self.learning.offset, device=outputs.device)
+        logits = self.learning.target.logit(outputs.float() + offset)
         self._seen.append((logits.cpu(), batch["target"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
@@ -187,9 +191,12 @@ class ClassifierTask(pl.LightningModule):
 
 
 def _mixed(
-    alpha: float, image: Tensor, metadata: Tensor, truth: Tensor, known: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return a batch mixed with itself in another order (Zhang et al., arXiv 1710.09412)."""
+    alpha: float, image: Tensor, metadata: Tensor, truth: Tensor, known: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return a batch mixed with itself in another order (Zhang et al., arXiv 1710.09412).
+
+    A mixed image goes by the row that it shows most of.
+    """
     # Torch's own generator is seeded anew each epoch, so a resumed run draws the same.
     part = float(torch.distributions.Beta(alpha, alpha).sample())
     other = torch.randperm(len(image)).to(image.device)
@@ -198,6 +205,7 @@ def _mixed(
         torch.lerp(metadata[other], metadata, part),
         torch.lerp(truth[other], truth, part),
         known & known[other],
+        rows if part >= 0.5 else rows[other.to(rows.device)],
     )
 
 

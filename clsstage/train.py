@@ -17,6 +17,7 @@ from clsstage.plan import metadata_names, new_classifier
 from clsstage.sampling import check_two_classes
 from clsstage.start import learned_before
 from clsstage.summary import summary
+from clsstage.synthetic_rows import check_digests, synthetic_digests
 from clsstage.targets import create_target
 from lesioncore.archives import archive_names
 from lesioncore.devices import choose_device
@@ -83,7 +84,11 @@ def train(config: TrainConfig) -> None:
     used = split.loc[split["role"] == "train", "image_id"].tolist()
     cache, pinned = _masks(config, used)
     crops = training_crops(config, examples.take(used).manifest, cache)
-    run = run or _open(config)
+    if run is None:
+        digests = synthetic_digests(config.synthetic)
+        run = _open(config)
+        run.update(synthetic=digests)
+    check_digests(run.record.get("synthetic", []), config.synthetic)
     write_split(run.path("split.csv"), split)
     write_provenance(run.folder, record)
     if pinned is not None:

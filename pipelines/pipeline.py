@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,8 @@ class PipelineResult:
         The mask as a cache would keep it: box, area, score, soft mask.
     reason : str
         Why the mask was not used; empty where it was.
+    diagnoses : dict of str to float
+        Probability of each class, where the classifier tells diagnoses apart.
     """
 
     image_id: str
@@ -56,6 +58,7 @@ class PipelineResult:
     missing: tuple[str, ...]
     entry: MaskEntry
     reason: str = ""
+    diagnoses: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         used = f"mask {self.status}" + (f" ({self.reason})" if self.reason else "")
@@ -166,6 +169,7 @@ class LesionPipeline:
             missing=said.missing,
             entry=entry,
             reason=said.reason,
+            diagnoses=said.diagnoses,
         )
 
 

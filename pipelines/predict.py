@@ -73,7 +73,9 @@ def _without(photos: list[Path], folder: Path | None) -> list[Path]:
 def _finish(config: PredictConfig, rows: list[dict[str, Any]]) -> int:
     import pandas as pd
 
-    write_table(config.out, pd.DataFrame(rows, columns=list(COLUMNS)))
+    table = pd.DataFrame(rows)
+    classes = [name for name in table if str(name).startswith("p_")]
+    write_table(config.out, table.reindex(columns=[*COLUMNS, *classes]))
     failed = sum("malignant" not in row for row in rows)
     log.info("wrote %d rows to %s (%s)", len(rows), config.out, NOTICE)
     if failed:
@@ -92,6 +94,7 @@ def _row(result: PipelineResult, photo: Path, model: str) -> dict[str, Any]:
         "mask_score": result.entry.score,
         "missing": " ".join(result.missing),
         "image": str(photo),
+        **{f"p_{name}": chance for name, chance in result.diagnoses.items()},
     }
 
 

@@ -57,14 +57,17 @@ def test_mixing_keeps_image_metadata_and_truth_together():
     torch.manual_seed(0)
     values = torch.arange(6.0)
     image = values[:, None, None, None].expand(6, 1, 2, 2)
-    mixed, metadata, truth, known = _mixed(
-        0.4, image, values[:, None], values[:, None], torch.tensor([True] * 5 + [False])
+    rows = torch.arange(6)
+    mixed, metadata, truth, known, by = _mixed(
+        0.4, image, values[:, None], values[:, None], torch.tensor([True] * 5 + [False]), rows
     )
     assert torch.allclose(mixed[:, 0, 0, 0], metadata[:, 0])
     assert torch.allclose(metadata, truth)
     assert not torch.equal(truth[:, 0], values)
     assert float(truth.sum()) == pytest.approx(float(values.sum()))
     assert int((~known).sum()) in (1, 2)
+    assert bool(((truth[:, 0] - values[by]).abs() <= 2.5).all())
+    assert sorted(by.tolist()) == list(range(6))
 
 
 def test_an_epoch_shows_the_hardest_benign_images_again_also_after_a_resume(tmp_path):

@@ -126,3 +126,17 @@ def test_a_training_uses_them_and_validates_on_real_images_only(
     assert not held_out.str.startswith("S").any()
     assert not split.str.startswith("S").any()
     assert member.offset[0] < 0
+
+
+def test_a_run_refuses_to_go_on_with_other_synthetic_images(archive, masks, synthetic, tmp_path):
+    from lesioncore.errors import LesionError
+
+    config = tiny(archive, tmp_path / "cls", masks=masks, synthetic=[synthetic], val_fraction=0.1)
+    train(config)
+    run = tmp_path / "cls" / "run.json"
+    record = json.loads(run.read_text())
+    run.write_text(json.dumps(record | {"complete": False}))
+    table = pd.read_csv(synthetic / MANIFEST)
+    table.iloc[:3].to_csv(synthetic / MANIFEST, index=False)
+    with pytest.raises(LesionError, match="changed since this run began"):
+        train(config)
