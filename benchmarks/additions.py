@@ -10,7 +10,6 @@ there are skipped.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import os
 import platform
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from malignancy import compared, give, ham_of, scored, write_truth
+from malignancy import arguments, compared, give, ham_of, scored, write_truth
 from page import write_section
 
 LIMIT = ("--limit", "2500")
@@ -109,17 +108,9 @@ def section(seeds: int, out: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
-    parser.add_argument("--out", type=Path, default=Path("runs/additions"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
-    parser.add_argument("--only-page", action="store_true", help="write the page from results")
-    given = parser.parse_args()
+    given = arguments(str(__doc__), "runs/additions")
     out = given.out.absolute()
     if not given.only_page:
-        if given.data is None:
-            parser.error("say where the archives are: --data DIR, or set LESION_DATA")
         ham, task1 = ham_of(Path(given.data)), Path(given.data) / "isic2018_task1_512"
         prepare(ham, task1, given.seeds, out)
         work = [(name, seed) for seed in range(given.seeds) for name in ARMS]

@@ -11,7 +11,6 @@ once, one thread each.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from malignancy import METRICS, compared, give, ham_of, make_masks, scored, write_truth
+from malignancy import METRICS, arguments, compared, give, ham_of, make_masks, scored, write_truth
 from page import PAGE, write_section
 
 from lesioncore.metrics import bootstrap, paired_bootstrap, roc_auc
@@ -247,16 +246,8 @@ def draw(done: list[Job], out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
-    parser.add_argument("--out", type=Path, default=Path("runs/focus"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
-    parser.add_argument("--only-page", action="store_true", help="write the page from results")
-    given = parser.parse_args()
+    given = arguments(str(__doc__), "runs/focus")
     if not given.only_page:
-        if given.data is None:
-            parser.error("say where the archives are: --data DIR, or set LESION_DATA")
         ham = ham_of(Path(given.data))
         write_truth(ham, given.out)
         make_masks(ham, given.out)

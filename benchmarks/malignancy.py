@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,6 +16,20 @@ import pandas as pd
 from lesioncore.metrics import average_precision, paired_bootstrap, partial_auc, roc_auc
 
 METRICS = {"AUC": roc_auc, "pAUC": partial_auc, "average precision": average_precision}
+
+
+def arguments(about: str, out: str) -> argparse.Namespace:
+    """Return the flags of a benchmark of many trainings, `data` checked where it is needed."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("LESION_DATA"))
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--only-page", action="store_true", help="write the page from results")
+    given = parser.parse_args()
+    if given.data is None and not given.only_page:
+        parser.error("say where the archives are: --data DIR, or set LESION_DATA")
+    return given
 
 
 def give(program: str, *words: object) -> None:

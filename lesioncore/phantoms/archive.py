@@ -186,12 +186,17 @@ def check_empty_or_own(root: Path) -> None:
         raise LesionError(f"{root / 'phantom.json'} was not written by this tool")
 
 
-def _check_same(root: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [
+def differing_options(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return each option that a folder was made with otherwise, as `key is this, not that`."""
+    return [
         f"{key} is {there.get(key)}, not {value}"
         for key, value in wanted.items()
         if there.get(key) != value
     ]
+
+
+def _check_same(root: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = differing_options(there, wanted)
     if differing:
         raise LesionError(
             f"{root} holds phantoms made with other options: {'; '.join(differing)}",

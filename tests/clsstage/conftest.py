@@ -75,6 +75,19 @@ def tiny(archive: Path, out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**values | changes)
 
 
+def of_run(run: TrainConfig, out: Path) -> dict[str, Any]:
+    """Return the options by which a command uses a finished run on its own archive."""
+    return {
+        "dataset": "phantom",
+        "root": run.root,
+        "weights": run.out,
+        "masks": run.masks,
+        "out": out,
+        "workers": 0,
+        "device": "cpu",
+    }
+
+
 @pytest.fixture(scope="session")
 def two_folds(archive: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """A finished run of two members on the default focus; its config."""

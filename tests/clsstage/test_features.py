@@ -18,21 +18,11 @@ from lesioncore.cache import MaskCache
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.images import read_image
 from lesioncore.splits import read_split
-from tests.clsstage.conftest import COUNT, write_cache
+from tests.clsstage.conftest import COUNT, of_run, write_cache
 
 
 def config(two_folds, out, **changes) -> FeaturesConfig:
-    values = {
-        "dataset": "phantom",
-        "root": two_folds.root,
-        "weights": two_folds.out,
-        "masks": two_folds.masks,
-        "out": out,
-        "dtype": "float32",
-        "workers": 0,
-        "device": "cpu",
-    }
-    return FeaturesConfig(**values | changes)
+    return FeaturesConfig(**of_run(two_folds, out) | {"dtype": "float32"} | changes)
 
 
 @pytest.fixture(scope="module")

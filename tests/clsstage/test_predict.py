@@ -19,7 +19,7 @@ from lesioncore.cache import MaskCache
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import read_json
 from lesioncore.images import read_image, read_image_bytes
-from tests.clsstage.conftest import COUNT, write_cache
+from tests.clsstage.conftest import COUNT, of_run, write_cache
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +28,7 @@ def classifier(two_folds) -> LesionClassifier:
 
 
 def config(two_folds, out, **changes) -> PredictConfig:
-    values = {
-        "dataset": "phantom",
-        "root": two_folds.root,
-        "weights": two_folds.out,
-        "masks": two_folds.masks,
-        "out": out,
-        "workers": 0,
-        "device": "cpu",
-    }
-    return PredictConfig(**values | changes)
+    return PredictConfig(**of_run(two_folds, out) | changes)
 
 
 def test_a_table_has_a_row_an_image_in_order(two_folds, tmp_path, manifest):

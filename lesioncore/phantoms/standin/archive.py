@@ -17,7 +17,7 @@ from lesioncore.files import (
     write_text,
     writing_to,
 )
-from lesioncore.phantoms.archive import SOURCE
+from lesioncore.phantoms.archive import SOURCE, differing_options
 from lesioncore.phantoms.standin.jobs import run_jobs
 from lesioncore.phantoms.standin.plan import Plan
 from lesioncore.phantoms.standin.pool import (
@@ -141,11 +141,7 @@ def _is_complete(root: Path, options: dict[str, Any]) -> bool:
     there = read_json(marker)
     if not isinstance(there, dict) or there.get("source") != SOURCE:
         raise LesionError(f"{marker} was not written by this tool", mend="choose another --out")
-    differing = [
-        f"{key} is {there.get(key)}, not {value}"
-        for key, value in options.items()
-        if there.get(key) != value
-    ]
+    differing = differing_options(there, options)
     if differing:
         raise LesionError(
             f"{root} holds a stand-in made with other options: {'; '.join(differing)}",
