@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,12 +90,7 @@ def read_features(path: str | Path) -> Features:
 def _check(file: h5py.File, source: Path) -> None:
     if file.attrs.get("format") != FORMAT:
         raise LesionError(f"{source} holds no features", wanted="a file by `clsstage features`")
-    if int(file.attrs["schema_version"]) > SCHEMA_VERSION:
-        raise LesionError(
-            f"{source} has schema version {file.attrs['schema_version']}",
-            wanted=f"version {SCHEMA_VERSION} or older",
-            mend="update lesion-pipeline",
-        )
+    refuse_newer(f"{source} has schema version", file.attrs["schema_version"], SCHEMA_VERSION)
 
 
 class FeatureWriter:

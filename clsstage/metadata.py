@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsstage.shortcuts import SHORTCUTS
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,12 +192,7 @@ class MetadataEncoder:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MetadataEncoder:
         """Return the encoder that `to_dict` described; a later version is a `LesionError`."""
-        if values.get("version", VERSION) > VERSION:
-            raise LesionError(
-                f"the metadata encoder is of version {values['version']}",
-                wanted=f"version {VERSION} or older",
-                mend="update lesion-pipeline",
-            )
+        refuse_newer("the metadata encoder is of version", values.get("version", VERSION), VERSION)
         fields: list[Field] = []
         for name in values.get("order", []):
             if name in values["numbers"]:

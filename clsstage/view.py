@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clsstage.focus import apply_focus
 from clsstage.focus_names import FocusNames, parse_focus
 from lesioncore.cache.entry import MaskEntry, threshold_level
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 from lesioncore.transforms import normalise
 
 Augment = Callable[[NDArray[np.uint8], Any], tuple[NDArray[np.uint8], Any]]
@@ -144,11 +144,8 @@ class View:
     def from_dict(cls, values: Mapping[str, Any]) -> View:
         """Return the view that `to_dict` described; unknown keys are left alone."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        if known.get("version", VERSION) > VERSION:
-            raise LesionError(
-                f"the classifier sees images by version {known['version']}",
-                wanted=f"version {VERSION} or older",
-                mend="update lesion-pipeline",
-            )
+        refuse_newer(
+            "the classifier sees images by version", known.get("version", VERSION), VERSION
+        )
         known |= {"mean": tuple(known["mean"]), "std": tuple(known["std"])}
         return cls(**known)

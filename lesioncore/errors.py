@@ -57,3 +57,23 @@ def unknown_name(what: str, name: str, known: object) -> UsageError:
         wanted=f"one of: {', '.join(names)}",
         mend=f"did you mean {close[0]!r}?" if close else None,
     )
+
+
+def refuse_newer(what: str, version: object, known: int) -> None:
+    """Raise a `LesionError` where a file's version is above the known one.
+
+    Parameters
+    ----------
+    what : str
+        Up to the version: "the crops in DIR have schema version".
+    version : int
+        The file's; what is no number is a ValueError.
+    known : int
+        The highest that this version of the tool reads.
+    """
+    if int(version) > known:  # type: ignore[call-overload]
+        raise LesionError(
+            f"{what} {version}",
+            wanted=f"version {known} or older",
+            mend="update lesion-pipeline",
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 from clsstage.crops.shards import FORMAT, SCHEMA_VERSION
 from lesioncore.cache.fingerprint import fingerprint_differences, fingerprint_sha256, plain
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 from lesioncore.files import read_json, write_json
 from lesioncore.runs import tool_version
 
@@ -27,12 +27,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     index = read_json(path)
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise LesionError(f"{path} is not the index of a crop cache", mend="choose another folder")
-    if int(index.get("schema_version", 0)) > SCHEMA_VERSION:
-        raise LesionError(
-            f"the crops in {folder} have schema version {index['schema_version']}",
-            wanted=f"version {SCHEMA_VERSION} or older",
-            mend="update lesion-pipeline",
-        )
+    refuse_newer(
+        f"the crops in {folder} have schema version", index.get("schema_version", 0), SCHEMA_VERSION
+    )
     return index
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clsstage.crops.codec import decode_image, decode_mask
 from clsstage.crops.crop import Crop, CropRow
 from lesioncore.cache.columns import id_hash, pack_text
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 
 FORMAT = "lesion crop cache"
 SCHEMA_VERSION = 1
@@ -117,12 +117,9 @@ class CropShard:
             self.attributes = {str(name): value for name, value in file.attrs.items()}
             if self.attributes.get("format") != FORMAT:
                 raise ValueError("it is not a file of crops")
-            if int(self.attributes["schema_version"]) > SCHEMA_VERSION:
-                raise LesionError(
-                    f"{self.path} has schema version {self.attributes['schema_version']}",
-                    wanted=f"version {SCHEMA_VERSION} or older",
-                    mend="update lesion-pipeline",
-                )
+            refuse_newer(
+                f"{self.path} has schema version", self.attributes["schema_version"], SCHEMA_VERSION
+            )
             self.columns: dict[str, NDArray[Any]] = {
                 name: np.asarray(file[name][:]) for name in (*_TEXT, *_NUMERIC, "reasons")
             }

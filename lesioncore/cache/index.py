@@ -12,7 +12,7 @@ import numpy as np
 
 from lesioncore.cache.fingerprint import fingerprint_sha256, plain
 from lesioncore.cache.shards import FORMAT, SCHEMA_VERSION, ShardFile
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 from lesioncore.files import read_json, write_json
 
 INDEX = "index.json"
@@ -58,12 +58,11 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise LesionError(error.found, wanted="the index of a mask cache", mend=anew) from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise LesionError(f"{path} is not the index of a mask cache", mend=anew)
-    if int(index.get("schema_version", 0)) > SCHEMA_VERSION:
-        raise LesionError(
-            f"the mask cache {folder} has schema version {index['schema_version']}",
-            wanted=f"version {SCHEMA_VERSION} or older",
-            mend="update lesion-pipeline",
-        )
+    refuse_newer(
+        f"the mask cache {folder} has schema version",
+        index.get("schema_version", 0),
+        SCHEMA_VERSION,
+    )
     return index
 
 

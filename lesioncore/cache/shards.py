@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lesioncore.cache import columns
 from lesioncore.cache.codec import decode_payload
 from lesioncore.cache.entry import MaskEntry, MaskRow
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, refuse_newer
 from lesioncore.files import atomic_path, sha256_bytes
 
 FORMAT = "lesion mask cache"
@@ -150,12 +150,9 @@ class ShardFile:
             self.attributes = {str(k): v for k, v in file.attrs.items()}
             if self.attributes.get("format") != FORMAT:
                 raise ValueError("it is not a mask cache file")
-            if int(self.attributes["schema_version"]) > SCHEMA_VERSION:
-                raise LesionError(
-                    f"{self.path} has schema version {self.attributes['schema_version']}",
-                    wanted=f"version {SCHEMA_VERSION} or older",
-                    mend="update lesion-pipeline",
-                )
+            refuse_newer(
+                f"{self.path} has schema version", self.attributes["schema_version"], SCHEMA_VERSION
+            )
             self.unknown = sorted(set(file) - columns.KNOWN)
             names = sorted(set(file) & {*columns.NUMERIC, *columns.TEXT})
             for name in set(columns.REQUIRED) - set(names):
