@@ -64,7 +64,14 @@ class Classifier(nn.Module):
 
     def features(self, image: Tensor, metadata: Tensor) -> Tensor:
         """Return the features of images (B, planes, S, S) and metadata (B, width): (B, F)."""
-        maps = self.encoder.forward_features(self._seen(image))  # type: ignore[operator]
+        return self.fuse(self.maps(image), image, metadata)
+
+    def maps(self, image: Tensor) -> Tensor:
+        """Return the encoder's last feature maps, or a transformer's tokens, of images."""
+        return self.encoder.forward_features(self._seen(image))  # type: ignore[operator, no-any-return]
+
+    def fuse(self, maps: Tensor, image: Tensor, metadata: Tensor) -> Tensor:
+        """Return the features (B, F) of such maps of these images, and metadata."""
         return self.fusion.features(maps, self._pool(image), metadata)
 
     def with_levels(
@@ -72,8 +79,7 @@ class Classifier(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the logits and the encoder's intermediate maps of these numbers."""
         maps, found = self.encoder.forward_intermediates(self._seen(image), indices=levels)  # type: ignore[operator]
-        features = self.fusion.features(maps, self._pool(image), metadata)
-        return self.classify(features), list(found)
+        return self.classify(self.fuse(maps, image, metadata)), list(found)
 
     def _seen(self, image: Tensor) -> Tensor:
         return image[:, : self.architecture["in_channels"]]
