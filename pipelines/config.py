@@ -115,8 +115,8 @@ class DemoConfig(ComputeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(ComputeOptions):
-    """Give photographs a probability of malignancy. Research use, not a diagnosis.
+class PhotoOptions(ComputeOptions):
+    """Photographs, what is known of them, and the two stages that look at them.
 
     Args:
         photos: image files, or folders of them (with their subfolders)
@@ -131,8 +131,6 @@ class PredictConfig(ComputeOptions):
         site: where the lesion is, e.g. back, face, "lower extremity"
         metadata: CSV with image_id and any of age, sex, site, one row a photograph; what it says
             wins over the flags
-        out: table to write
-        overlays: folder for a picture of each photograph with its mask outlined; null for none
         limit: only the first N photographs
         max_failed: exit with 1 when more photographs than this could not be read
     """
@@ -146,14 +144,25 @@ class PredictConfig(ComputeOptions):
     sex: str | None = None
     site: str | None = None
     metadata: Path | None = None
-    out: Path = Path("predictions.csv")
-    overlays: Path | None = Path("overlays")
     limit: int | None = None
     max_failed: int = 0
 
     def __post_init__(self) -> None:
         if self.age is not None and not 0 <= self.age <= 130:
             raise ValueError(f"age is {self.age}: wanted years, 0 to 130")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(PhotoOptions):
+    """Give photographs a probability of malignancy. Research use, not a diagnosis.
+
+    Args:
+        out: table to write
+        overlays: folder for a picture of each photograph with its mask outlined; null for none
+    """
+
+    out: Path = Path("predictions.csv")
+    overlays: Path | None = Path("overlays")
 
 
 @dataclass(frozen=True, kw_only=True)
