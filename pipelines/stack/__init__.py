@@ -1,0 +1,1 @@
+"""The stack: gradient boosting on metadata, patient context, masks and image scores."""
