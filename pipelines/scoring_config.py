@@ -18,7 +18,8 @@ class EvaluateConfig:
         out: file for the scores (scores.json); left out, they go to stdout
         id_column: left out, the first of image_id, isic_id, image_name, img_id, image
         score_column: may be said several times, then the models are compared; left out, the first
-            of malignant, score, probability, prediction, prob (target in a file without labels)
+            of malignant, score, probability, prediction, prob, oof_prediction (target in a file
+            without labels)
         label_column: left out, the first of target, label, malignant, benign_malignant
         policy: what counts as malignant where the labels are diagnoses: cancer, cancer+ak, melanoma
         source: archive whose words the diagnoses are (ham10000, ...), where words mean something

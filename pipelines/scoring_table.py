@@ -19,7 +19,7 @@ from lesioncore.readers.tables import ALIASES, clean_ids, target_values
 from lesioncore.splits import assign_groups
 from pipelines.scoring_config import EvaluateConfig
 
-SCORE_NAMES = ("malignant", "score", "probability", "prediction", "prob")
+SCORE_NAMES = ("malignant", "score", "probability", "prediction", "prob", "oof_prediction")
 # The ids of a table that was read, whatever the file calls them.
 _ID = "id of the row"
 LABEL_NAMES = ("target", "label", "malignant", "benign_malignant")
@@ -63,12 +63,8 @@ def scored_rows(config: EvaluateConfig) -> ScoredRows:
     predictions = _read(config.predictions, config)
     apart = config.labels is not None
     truth = predictions if config.labels is None else _read(config.labels, config)
-    labels, policy, label_name = _labels(truth, config, apart)
+    table, policy, label_name = _truth_table(truth, config, apart)
     names = _score_columns(predictions, config, None if apart else label_name)
-    table = pd.DataFrame({"image_id": truth[_ID], "label": labels})
-    for name in ("patient_id", "lesion_id"):
-        column = _first(truth, ALIASES[name])
-        table[name] = truth[column] if column else None
     table["group"] = _group_column(truth, predictions, config)
     scores = pd.DataFrame(
         {f"score {name}": _numbers(predictions, name, config.predictions) for name in names}
@@ -109,6 +105,54 @@ def scored_rows(config: EvaluateConfig) -> ScoredRows:
         unmatched=unmatched,
         unlabelled=int(unlabelled.sum()),
     )
+
+
+def read_scores(config: EvaluateConfig, named_by: str = "--score-column") -> pd.DataFrame:
+    """Return the scores of `predictions` without looking at labels, one row an image.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+        Of which the first score column counts.
+    named_by : str
+        How the caller's user names the column of scores; errors say so.
+
+    Returns
+    -------
+    DataFrame
+        `image_id`, and `score` (float64, NaN where there is none).
+
+    Raises
+    ------
+    LesionError
+        No file, no column of ids or scores, ids that are there twice, or a column of labels.
+    """
+    table = _read(config.predictions, config)
+    name = _score_columns(table, config, None, named_by)[0]
+    scores = _numbers(table, name, config.predictions, named_by)
+    return pd.DataFrame({"image_id": table[_ID], "score": scores})
+
+
+def read_truth(config: EvaluateConfig) -> tuple[pd.DataFrame, str]:
+    """Return `image_id`, `label`, `patient_id`, `lesion_id` of `labels`, and the policy.
+
+    Without `labels` they are those beside the predictions. A label is 1, 0, or NaN for unknown.
+    """
+    path = config.labels or config.predictions
+    table, policy, _ = _truth_table(_read(path, config), config, config.labels is not None)
+    return table, policy
+
+
+def _truth_table(
+    truth: pd.DataFrame, config: EvaluateConfig, apart: bool
+) -> tuple[pd.DataFrame, str, str]:
+    """Return ids, labels, patients and lesions; the policy; the column of the labels."""
+    labels, policy, label_name = _labels(truth, config, apart)
+    table = pd.DataFrame({"image_id": truth[_ID], "label": labels})
+    for name in ("patient_id", "lesion_id"):
+        column = _first(truth, ALIASES[name])
+        table[name] = truth[column] if column else None
+    return table, policy, label_name
 
 
 def _read(path: Path, config: EvaluateConfig) -> pd.DataFrame:
@@ -173,15 +217,25 @@ def _labels(
 
 
 def _score_columns(
-    predictions: pd.DataFrame, config: EvaluateConfig, label: str | None
+    predictions: pd.DataFrame,
+    config: EvaluateConfig,
+    label: str | None,
+    named_by: str = "--score-column",
 ) -> list[str]:
     if config.score_column:
         for name in config.score_column:
-            _require(predictions, name, config.predictions, (name,), "--score-column")
+            _require(predictions, name, config.predictions, (name,), named_by)
         return list(dict.fromkeys(config.score_column))
     known = SCORE_NAMES if label else (*SCORE_NAMES, "target")
     column = _first(predictions, [name for name in known if name != label])
-    _require(predictions, column, config.predictions, known, "--score-column", "column of scores")
+    _require(predictions, column, config.predictions, known, named_by, "column of scores")
+    if column == "target" and predictions[column].dropna().isin((0, 1)).all():
+        raise LesionError(
+            f"{config.predictions}: the only score known by its name is target, "
+            "which holds labels (0 and 1)",
+            wanted=f"a column of scores (it has: {_some(_own(predictions))})",
+            mend=f"name it with {named_by}",
+        )
     return [str(column)]
 
 
@@ -217,14 +271,16 @@ def _refuse_past(unmatched: dict[str, int], config: EvaluateConfig) -> None:
         log.warning("left out: %s", counts)
 
 
-def _numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
+def _numbers(
+    table: pd.DataFrame, column: str, path: Path, named_by: str = "--score-column"
+) -> pd.Series:
     try:
         return pd.to_numeric(table[column]).astype("float64")
     except (TypeError, ValueError) as error:
         raise LesionError(
             f"{path}: column {column} is not a column of numbers ({error})",
             wanted="one score a row, higher for more malignant",
-            mend="name another with --score-column",
+            mend=f"name another with {named_by}",
         ) from error
 
 

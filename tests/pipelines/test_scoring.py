@@ -222,3 +222,12 @@ def test_public_predictions_with_patients(real_data: Path, tmp_path, capsys):
     result = json.loads((tmp_path / "scores.json").read_text())
     assert (result["n"], result["positives"], result["groups"]["n"]) == (3561, 273, 614)
     assert result["auc"]["value"] == pytest.approx(0.978, abs=5e-4)  # as its README says
+
+
+def test_labels_beside_out_of_fold_scores_are_not_taken_for_scores(tmp_path, table):
+    out_of_fold = table[["image_id", "target"]].assign(oof_prediction=table["malignant"])
+    labels = table[["image_id", "target", "patient_id"]]
+    result = scores(tmp_path, out_of_fold, labels)
+    assert result["auc"]["value"] == pytest.approx(roc_auc(table["target"], table["malignant"]))
+    with pytest.raises(LesionError, match="holds labels"):
+        scores(tmp_path, out_of_fold.drop(columns="oof_prediction"), labels)
