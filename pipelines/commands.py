@@ -19,6 +19,7 @@ from pipelines.config import (
     ReportConfig,
     RunConfig,
 )
+from pipelines.explain_config import ExplainConfig
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
 from pipelines.synthesis_config import SynthesizeConfig
@@ -37,6 +38,12 @@ COMMANDS: CommandTree = {
         PredictConfig,
         "pipelines.predict:predict",
         "give photographs a probability of malignancy (not a diagnosis)",
+        positional=("photos", "+"),
+    ),
+    "explain": Command(
+        ExplainConfig,
+        "pipelines.explain:explain",
+        "show what the probability of photographs rests on",
         positional=("photos", "+"),
     ),
     "prepare": Command(

@@ -49,7 +49,7 @@ def without_folder(photos: list[Path], folder: Path | None) -> list[Path]:
         raise UsageError(
             f"all {len(photos)} photographs lie in {folder}, where pictures of masks are written",
             wanted="photographs elsewhere",
-            mend="--overlays another folder, or --overlays null",
+            mend="another folder for the pictures",
         )
     if len(kept) < len(photos):
         log.info("%d pictures in %s are left out", len(photos) - len(kept), folder)

@@ -53,8 +53,8 @@ def evidence(
         seen = images.flip(axes) if axes else images
         coarse = _METHODS[method](member, seen, metadata)
         fine = F.interpolate(
-            coarse[:, None], size=images.shape[2:], mode="bicubic", align_corners=False
-        )[:, 0].clamp(min=0)
+            coarse[:, None], size=images.shape[2:], mode="bilinear", align_corners=False
+        )[:, 0]
         total += fine.flip([axis - 1 for axis in axes]).cpu() if axes else fine.cpu()
     largest = total.amax((1, 2), keepdim=True)
     return torch.where(largest > 0, total / largest.clamp(min=1e-12), 0.0)
