@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from lesioncore.files import sha256_bytes
 from lesioncore.images import decode_image, read_image, read_image_bytes, read_mask
 from lesioncore.progress import log
 from lesioncore.transforms import JointTransform
+from segstage.stretch import stretch
 from segstage.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -172,16 +172,3 @@ class ImageStream(Dataset[ImageBatchItem]):
         shape = (image.shape[0], image.shape[1])
         others = {size: stretch(image, size) for size in self.others}
         return ImageBatchItem(row, digest, shape, stretch(image, self.size), "", others)
-
-
-def stretch(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return an (H, W, 3) uint8 image at size x size: area average down, linear up.
-
-    The same as `lesioncore.transforms.stretch_only`, which training uses.
-    """
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    down = size < height or size < width
-    method = cv2.INTER_AREA if down else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size, size), interpolation=method))

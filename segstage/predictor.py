@@ -14,16 +14,12 @@ from torch import Tensor
 from lesioncore.cache import MaskEntry
 from lesioncore.devices import arithmetic, choose_device, choose_precision
 from lesioncore.errors import LesionError
-from segstage.dataset import stretch
 from segstage.ensemble import KIND, JointProvenance, SegmenterRun, load_run, refuse_twice
+from segstage.entries import make_entry
 from segstage.models._registry import Segmenter
-from segstage.postprocess import (
-    POSTPROCESSING_VERSION,
-    SCORE_VERSION,
-    PostProcessing,
-    confidence,
-)
-from segstage.quality import NO_SIZE, ExpectedSize, mask_traits
+from segstage.postprocess import POSTPROCESSING_VERSION, SCORE_VERSION, PostProcessing
+from segstage.quality import NO_SIZE, ExpectedSize
+from segstage.stretch import stretch
 from segstage.views import at_size, disagreement
 from weights.card import WeightCard
 from weights.provenance import Provenance
@@ -211,7 +207,7 @@ class LesionSegmenter:
         Parameters
         ----------
         pixels : dict of int to (B, size, size, 3) uint8 RGB
-            For each of `sizes`, stretched by `segstage.dataset.stretch`.
+            For each of `sizes`, stretched by `segstage.stretch.stretch`.
         members : sequence of int, optional
             Numbered through all runs; left out, all.
 
@@ -272,25 +268,16 @@ class LesionSegmenter:
 
         `expected` is the size of the lesion by other means, see `segstage.quality.tile_size`.
         """
-        gated = self.postprocessing(probability)
-        threshold = self.postprocessing.threshold
-        quality, reason = None, ""
-        if self.quality is not None or self.traits is not None:
-            traits = mask_traits(probability, gated, threshold, disagreement, *expected)
-            if self.quality is not None:
-                quality, reason = self.quality.judge(traits)
-            if self.traits is not None:
-                self.traits[image_id] = traits
-        return MaskEntry.from_soft(
+        return make_entry(
+            probability,
+            self.postprocessing,
+            self.quality,
             image_id=image_id,
             image_sha256=image_sha256,
-            shape=(int(shape[0]), int(shape[1])),
-            payload=gated,
-            threshold=threshold,
-            score=confidence(probability, gated, threshold),
+            shape=shape,
             member=member,
             in_sample=in_sample,
-            quality=quality,
+            expected=expected,
             disagreement=disagreement,
-            reason=reason,
+            traits=self.traits,
         )

@@ -16,8 +16,8 @@ from lesioncore.images import read_image
 from segstage.caching import cache
 from segstage.commands import main
 from segstage.config import CacheConfig, TrainConfig
-from segstage.dataset import stretch
 from segstage.predictor import LesionSegmenter
+from segstage.stretch import stretch
 
 
 def fill(run: TrainConfig, out: Path, **changes: Any) -> int:

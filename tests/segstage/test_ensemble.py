@@ -82,7 +82,7 @@ def test_views_are_averaged(run: TrainConfig, image: Any) -> None:
 
 
 def read_square(image: Any, size: int) -> Any:
-    from segstage.dataset import stretch
+    from segstage.stretch import stretch
 
     return stretch(image, size)[None]
 
