@@ -8,12 +8,12 @@ to that of the archive.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesioncore.calibration.prior import prior_offset
 from lesioncore.errors import LesionError
 
 RARE = 0.05  # below this prevalence, "auto" draws AUTO_RATIO benign images per malignant one
@@ -95,7 +95,7 @@ class ClassSampling:
         positives, negatives = int((archive == 1).sum()), int((archive == 0).sum())
         if not (positives and negatives):
             return 0.0
-        return math.log(positives / negatives) - math.log(shown_positive / shown_negative)
+        return prior_offset(shown_positive / shown_negative, positives / negatives)
 
 
 def _hardest(

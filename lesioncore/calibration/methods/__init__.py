@@ -1,0 +1,1 @@
+"""The maps from scores to probabilities, one a module."""
