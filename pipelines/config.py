@@ -115,17 +115,30 @@ class DemoConfig(ComputeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoOptions(ComputeOptions):
-    """Photographs, what is known of them, and the two stages that look at them.
+class StageOptions(ComputeOptions):
+    """The two stages that look at photographs.
 
     Args:
-        photos: image files, or folders of them (with their subfolders)
         segmenter: run folder of `segstage train` (RUN/segmentation of a `lesion run`), or the name
             of weights that ship; left out, those
         classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`), or the
             name of weights that ship; left out, those
         run: folder of a `lesion run`, in place of segmenter and classifier
         tta: average masks over views, the four mirrorings (flips) or all eight symmetries (d4)
+    """
+
+    segmenter: Path | None = None
+    classifier: Path | None = None
+    run: Path | None = None
+    tta: Tta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions(StageOptions):
+    """Photographs, what is known of them, and the two stages that look at them.
+
+    Args:
+        photos: image files, or folders of them (with their subfolders)
         age: age in years of the person on all these photographs
         sex: female or male
         site: where the lesion is, e.g. back, face, "lower extremity"
@@ -136,10 +149,6 @@ class PhotoOptions(ComputeOptions):
     """
 
     photos: list[Path] = field(default_factory=list)
-    segmenter: Path | None = None
-    classifier: Path | None = None
-    run: Path | None = None
-    tta: Tta | None = None
     age: float | None = None
     sex: str | None = None
     site: str | None = None

@@ -11,12 +11,12 @@ from lesioncore.progress import log
 from pipelines.pipeline import stage_folders
 
 if TYPE_CHECKING:
-    from pipelines.config import PhotoOptions
+    from pipelines.config import PhotoOptions, StageOptions
 
 _METADATA = ("age", "sex", "site")
 
 
-def chosen_stages(config: PhotoOptions) -> tuple[Path | None, Path | None]:
+def chosen_stages(config: StageOptions) -> tuple[Path | None, Path | None]:
     """Return the folders of both stages; what was not named is what ships."""
     if config.run is not None and (config.segmenter or config.classifier):
         raise UsageError("--run and --segmenter or --classifier", wanted="one or the other")
@@ -61,7 +61,7 @@ def said_metadata(config: PhotoOptions, names: dict[Path, str]) -> dict[Path, di
     import pandas as pd
 
     flags = {name: getattr(config, name) for name in _METADATA}
-    _check_words(flags["sex"], flags["site"])
+    check_words(flags["sex"], flags["site"])
     said = {photo: dict(flags) for photo in names}
     if config.metadata is None:
         return said
@@ -84,7 +84,7 @@ def said_metadata(config: PhotoOptions, names: dict[Path, str]) -> dict[Path, di
     return said
 
 
-def _check_words(sex: str | None, site: str | None) -> None:
+def check_words(sex: str | None, site: str | None) -> None:
     """Refuse a sex or site that would silently count as missing.
 
     Raises

@@ -157,10 +157,28 @@ class LesionPipeline:
         """
         pixels, name = read_photo(image)
         entry = self.segmenter.predict(pixels, image_id or name)
-        said = self.classifier.predict(pixels, entry, age=age, sex=sex, site=site, **measurements)
+        return self.judge(pixels, entry, age=age, sex=sex, site=site, **measurements)
+
+    def judge(self, pixels: NDArray[np.uint8], entry: MaskEntry, **metadata: Any) -> PipelineResult:
+        """Return what stage 2 makes of a photograph whose mask is known.
+
+        Parameters
+        ----------
+        pixels : (H, W, 3) uint8 RGB
+        entry : MaskEntry
+            Of this photograph; its `image_id` names the result.
+        **metadata
+            age, sex, site and measurements, as of a call.
+
+        Raises
+        ------
+        LesionError
+            A measurement is unknown, or the mask is of another size.
+        """
+        said = self.classifier.predict(pixels, entry, **metadata)
         found = entry.status in ("ok", "edited")
         return PipelineResult(
-            image_id=image_id or name,
+            image_id=entry.image_id,
             probability=said.malignant,
             mask=entry.mask() if found else np.zeros(pixels.shape[:2], bool),
             crop=said.crop,

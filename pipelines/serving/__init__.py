@@ -1,0 +1,1 @@
+"""`lesion serve`: both stages behind an HTTP API and a page."""
