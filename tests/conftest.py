@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +42,24 @@ def gpu() -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
+
+
+# Not for the session: while playwright runs, no other test could run an event loop of its own.
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Debian's chromium without a window, as a playwright context; the test is skipped without."""
+    api = pytest.importorskip("playwright.sync_api", reason="pip install 'lesion-pipeline[test]'")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    flags = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path_factory.mktemp("chromium")),
+            executable_path=found, headless=True, args=flags, viewport={"width": 1366, "height": 768},
+        )  # fmt: skip
+        yield context
+        context.close()
