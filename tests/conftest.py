@@ -58,8 +58,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     ]  # fmt: skip
     with api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("chromium")),
-            executable_path=found, headless=True, args=flags, viewport={"width": 1366, "height": 768},
+            str(tmp_path_factory.mktemp("chromium")), executable_path=found, headless=True,
+            args=flags, viewport={"width": 1366, "height": 768},
         )  # fmt: skip
         yield context
         context.close()
