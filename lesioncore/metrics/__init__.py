@@ -1,5 +1,6 @@
 """Metrics of masks, rankings and probabilities, with bootstrap intervals."""
 
+from lesioncore.metrics.biopsies import number_needed_to_biopsy
 from lesioncore.metrics.bootstrap import (
     Interval,
     bootstrap,
@@ -9,6 +10,10 @@ from lesioncore.metrics.bootstrap import (
     resamples,
 )
 from lesioncore.metrics.calibration import Reliability, brier, ece, reliability_curve
+from lesioncore.metrics.calibration_line import CalibrationLine, calibration_line
+from lesioncore.metrics.decisions import DECISION_THRESHOLDS, net_benefit, treat_all
+from lesioncore.metrics.delong import AucTest, auc_covariance, auc_test
+from lesioncore.metrics.panel import Panel, resampled
 from lesioncore.metrics.ranking import (
     average_precision,
     partial_auc,
@@ -17,8 +22,8 @@ from lesioncore.metrics.ranking import (
     sensitivity_at,
     specificity_at,
     threshold_for,
-    top_k_sensitivity,
 )
+from lesioncore.metrics.retrieval import top_k_sensitivity
 from lesioncore.metrics.scores import (
     MALIGNANCY_METRICS,
     MASK_METRICS,
@@ -38,24 +43,34 @@ from lesioncore.metrics.segmentation import (
 )
 
 __all__ = [
+    "DECISION_THRESHOLDS",
     "JACCARD_THRESHOLD",
     "MALIGNANCY_METRICS",
     "MASK_METRICS",
     "TITLES",
+    "AucTest",
+    "CalibrationLine",
     "Interval",
+    "Panel",
     "Reliability",
+    "auc_covariance",
+    "auc_test",
     "average_precision",
     "bootstrap",
     "brier",
+    "calibration_line",
     "dice",
     "ece",
     "jaccard",
     "mask_scores",
     "mean",
+    "net_benefit",
+    "number_needed_to_biopsy",
     "paired_bootstrap",
     "partial_auc",
     "positive_strata",
     "reliability_curve",
+    "resampled",
     "resamples",
     "roc_auc",
     "roc_curve",
@@ -69,4 +84,5 @@ __all__ = [
     "threshold_for",
     "thresholded_jaccard",
     "top_k_sensitivity",
+    "treat_all",
 ]

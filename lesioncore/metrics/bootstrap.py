@@ -66,7 +66,7 @@ def mean(values: npt.ArrayLike, *, weights: npt.ArrayLike | None = None) -> Any:
 def positive_strata(y: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
     """Return 1 for rows (n,) whose group has any positive label, else 0: strata for `bootstrap`."""
     labels = np.asarray(y, dtype=np.float64).reshape(-1)
-    codes, n_groups = _codes(groups, len(labels))
+    codes, n_groups = group_codes(groups, len(labels))
     has = np.zeros(n_groups, dtype=np.int64)
     np.maximum.at(has, codes, (labels == 1).astype(np.int64))
     return has[codes]
@@ -107,7 +107,7 @@ def resamples(
         return np.full(n, np.nan)
     weighted = "weights" in inspect.signature(metric).parameters
     parts: list[FloatArray] = []
-    for weights in _weights(rows, groups, strata, n, seed):
+    for weights in weightings(rows, groups, strata, n, seed):
         if weighted:
             parts.append(np.asarray(metric(*arrays, weights=weights), dtype=np.float64))
         else:
@@ -134,7 +134,7 @@ def bootstrap(
     Parameters are those of `resamples`. With fewer than two groups the bounds are NaN.
     """
     value = float(metric(*arrays))
-    if _codes(groups, len(np.asarray(arrays[0])))[1] < 2:
+    if group_codes(groups, len(np.asarray(arrays[0])))[1] < 2:
         return Interval(value, float("nan"), float("nan"))
     draws = resamples(metric, *arrays, groups=groups, strata=strata, n=n, seed=seed)
     return Interval.of(value, draws, level)
@@ -158,14 +158,14 @@ def paired_bootstrap(
     `bootstrap(mean, dice_a - dice_b, groups=...)`, which is the same thing.
     """
     value = float(metric(y, a)) - float(metric(y, b))
-    if _codes(groups, len(np.asarray(y)))[1] < 2:
+    if group_codes(groups, len(np.asarray(y)))[1] < 2:
         return Interval(value, float("nan"), float("nan"))
     first = resamples(metric, y, a, groups=groups, strata=strata, n=n, seed=seed)
     second = resamples(metric, y, b, groups=groups, strata=strata, n=n, seed=seed)
     return Interval.of(value, first - second, level)
 
 
-def _codes(groups: npt.ArrayLike | None, rows: int) -> tuple[npt.NDArray[np.int64], int]:
+def group_codes(groups: npt.ArrayLike | None, rows: int) -> tuple[npt.NDArray[np.int64], int]:
     """Return the number of each row's group, 0 to G - 1, and G."""
     if groups is None:
         return np.arange(rows), rows
@@ -176,27 +176,34 @@ def _codes(groups: npt.ArrayLike | None, rows: int) -> tuple[npt.NDArray[np.int6
     return codes.astype(np.int64).reshape(-1), len(values)
 
 
-def _weights(
+def weightings(
     rows: int, groups: npt.ArrayLike | None, strata: npt.ArrayLike | None, n: int, seed: int
 ) -> Iterator[FloatArray]:
-    """Yield how often each row is drawn, (rows, B) float64, until `n` resamples are done."""
-    codes, n_groups = _codes(groups, rows)
+    """Yield how often each row is drawn, (rows, B) float64, until `n` resamples are done.
+
+    Parameters are those of `resamples`, which draws the same; use it to give one draw to many
+    metrics.
+    """
+    codes, n_groups = group_codes(groups, rows)
     kind = np.zeros(n_groups, dtype=np.int64)
     if strata is not None:
-        kind_of_row, _ = _codes(strata, rows)
+        kind_of_row, _ = group_codes(strata, rows)
         kind[codes] = kind_of_row
         if (kind[codes] != kind_of_row).any():
             raise LesionError(
                 "a group lies in two strata", wanted="strata that are the same within each group"
             )
     members = [np.flatnonzero(kind == value) for value in np.unique(kind)]
+    # One stratum fills whole lines at once.
+    places: list[Any] = members if len(members) > 1 else [slice(None)]
     generator = np.random.default_rng(seed)
     step = max(1, _CHUNK // max(rows, 1))
     for start in range(0, n, step):
         size = min(step, n - start)
-        counts = np.zeros((n_groups, size))
-        for member in members:
+        counts = np.empty((size, n_groups))
+        for member, place in zip(members, places, strict=True):
             drawn = generator.integers(0, len(member), size=(len(member), size))
-            flat = (drawn * size + np.arange(size)).reshape(-1)
-            counts[member] = np.bincount(flat, minlength=len(member) * size).reshape(-1, size)
-        yield counts[codes] if groups is not None else counts
+            for number, picked in enumerate(drawn.T):
+                counts[number, place] = np.bincount(picked, minlength=len(member))
+        columns = np.ascontiguousarray(counts.T)
+        yield columns[codes] if groups is not None else columns

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesioncore.errors import LesionError
 from lesioncore.metrics.checks import (
     FloatArray,
     as_given,
     divide,
-    labels_and_scores,
+    probabilities,
     weight_columns,
 )
 
@@ -45,7 +44,7 @@ def brier(y: npt.ArrayLike, p: npt.ArrayLike, *, weights: npt.ArrayLike | None =
     LesionError
         A value of `p` is not a probability.
     """
-    labels, chance = _probabilities(y, p)
+    labels, chance = probabilities(y, p)
     columns = weight_columns(weights, len(labels))
     return as_given(divide((labels - chance) ** 2 @ columns, columns.sum(axis=0)), weights)
 
@@ -59,18 +58,18 @@ def ece(
     never below 0, so noise alone raises it: with few rows even a calibrated model is not at 0.
     At low prevalence most rows share one bin; look at `reliability_curve` as well.
     """
-    labels, chance = _probabilities(y, p)
+    labels, chance = probabilities(y, p)
     columns = weight_columns(weights, len(labels))
     member = np.zeros((bins, len(labels)))
-    member[_bin_of(chance, bins), np.arange(len(labels))] = 1.0
+    member[bin_of(chance, bins), np.arange(len(labels))] = 1.0
     gap = np.abs((member * (labels - chance)) @ columns)
     return as_given(divide(gap.sum(axis=0), columns.sum(axis=0)), weights)
 
 
 def reliability_curve(y: npt.ArrayLike, p: npt.ArrayLike, bins: int = BINS) -> Reliability:
     """Return mean probability, observed rate and count of each bin of [0, 1] that is not empty."""
-    labels, chance = _probabilities(y, p)
-    code = _bin_of(chance, bins)
+    labels, chance = probabilities(y, p)
+    code = bin_of(chance, bins)
     count = np.bincount(code, minlength=bins)
     full = count > 0
     return Reliability(
@@ -80,15 +79,6 @@ def reliability_curve(y: npt.ArrayLike, p: npt.ArrayLike, bins: int = BINS) -> R
     )
 
 
-def _bin_of(chance: FloatArray, bins: int) -> npt.NDArray[np.int64]:
+def bin_of(chance: FloatArray, bins: int) -> npt.NDArray[np.int64]:
+    """Return the bin (n,), 0 to bins - 1, of probabilities (n,) in [0, 1]."""
     return np.minimum((chance * bins).astype(np.int64), bins - 1)  # 1.0 belongs to the last bin
-
-
-def _probabilities(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    labels, chance = labels_and_scores(y, p)
-    if len(chance) and (chance.min() < 0 or chance.max() > 1):
-        raise LesionError(
-            f"scores from {chance.min():.4g} to {chance.max():.4g} are not probabilities",
-            wanted="values in [0, 1] for the Brier score and the calibration error",
-        )
-    return labels, chance

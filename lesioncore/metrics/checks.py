@@ -37,6 +37,23 @@ def labels_and_scores(y: npt.ArrayLike, s: npt.ArrayLike) -> tuple[FloatArray, F
     return labels, scores
 
 
+def probabilities(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return labels (n,) of 0.0 or 1.0 and probabilities (n,) as float64.
+
+    Raises
+    ------
+    LesionError
+        As `labels_and_scores`, or a value of `p` lies outside [0, 1].
+    """
+    labels, chance = labels_and_scores(y, p)
+    if len(chance) and (chance.min() < 0 or chance.max() > 1):
+        raise LesionError(
+            f"scores from {chance.min():.4g} to {chance.max():.4g} are not probabilities",
+            wanted="values in [0, 1] for calibration and decision curves",
+        )
+    return labels, chance
+
+
 def weight_columns(weights: npt.ArrayLike | None, n: int) -> FloatArray:
     """Return weights as (n, B) float64; None is one column of ones.
 

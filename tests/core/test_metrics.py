@@ -19,7 +19,6 @@ from lesioncore.metrics import (
     sensitivity_at,
     specificity_at,
     threshold_for,
-    top_k_sensitivity,
 )
 
 
@@ -151,25 +150,6 @@ def test_operating_points():
     assert specificity_at(y, s, sensitivity=0.75) == 0.8
     assert threshold_for(y, s, sensitivity=0.75) == 0.4
     assert np.mean(s[y == 1] >= threshold_for(y, s, 0.5)) == 0.5
-
-
-def test_top_k_sensitivity_ranks_within_each_patient():
-    patients = ["a"] * 20 + ["b"] * 3
-    y = np.zeros(23)
-    s = np.r_[np.linspace(1, 0, 20), 0.01, 0.02, 0.03]
-    y[[0, 14, 15]] = 1  # places 1, 15 and 16 of patient a
-    y[20] = 1  # the lowest of b, who has only three
-    assert top_k_sensitivity(y, s, patients) == 0.75
-    assert top_k_sensitivity(y, s, patients, k=1) == 0.25
-    shuffled = np.random.default_rng(0).permutation(23)
-    assert top_k_sensitivity(y[shuffled], s[shuffled], np.array(patients)[shuffled], k=15) == 0.75
-
-
-def test_top_k_sensitivity_shares_ties_by_chance():
-    y = np.array([1, 0, 0, 0])
-    assert top_k_sensitivity(y, np.zeros(4), ["a"] * 4, k=1) == 0.25
-    assert top_k_sensitivity(y, np.zeros(4), ["a"] * 4, k=4) == 1.0
-    assert np.isnan(top_k_sensitivity(np.zeros(4), np.zeros(4), ["a"] * 4))
 
 
 def test_calibration_numbers_by_hand():
