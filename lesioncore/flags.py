@@ -49,7 +49,8 @@ def parse_config(prog: str, command: Command, arguments: Sequence[str]) -> Any:
         An unknown flag, a value of another type, a missing required flag, an unreadable YAML.
     """
     parser = _parser(prog, command)
-    arguments = normal_flags(command.config, _preset_first(command, arguments))
+    given = _preset_first(command, arguments)
+    arguments = normal_flags(command.config, given, alone=command.positional is not None)
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit as done:  # --help and --print_config
@@ -107,11 +108,18 @@ def _parser(prog: str, command: Command) -> Any:
     return parser
 
 
-def normal_flags(config: type, arguments: Sequence[str]) -> list[str]:
+def normal_flags(config: type, arguments: Sequence[str], *, alone: bool = False) -> list[str]:
     """Return `arguments` in the one spelling that the parser knows.
 
     `--dry-run` becomes `--dry_run`; a flag of a boolean field needs no value; a flag of a list
-    field may be said several times, and all that was said is the list.
+    field may be said several times and take several words, and all that was said is the list.
+
+    Parameters
+    ----------
+    config : type
+    arguments : sequence of str
+    alone : bool
+        The command takes words without a flag: then a flag takes one word at a time.
     """
     kinds = _field_kinds(config)
     lists: dict[str, list[str]] = {}
@@ -138,6 +146,10 @@ def normal_flags(config: type, arguments: Sequence[str]) -> list[str]:
                 plain.append(f"--{name}={'null' if text == 'none' else text}")
             else:
                 lists.setdefault(name, []).append(text)
+                while not alone and (pending := next(words, None)) is not None:
+                    if pending.startswith("-"):
+                        break
+                    lists[name].append(pending)
         elif kinds.get(name) == "mapping":
             plain.append(f"--{name}={_all_text(value if equals else next(words, ''))}")
         else:

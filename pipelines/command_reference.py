@@ -26,7 +26,9 @@ What holds for all of them:
   such a YAML back. Flags win over a config, a config over a preset, whatever their order. Dashes
   and underscores in flags are the same. An unknown key or flag is refused.
 - A flag that is true or false needs no value (`--dry-run`). A flag that takes a list is said
-  several times (`--force segment --force report`) or as a list (`--force '[segment, report]'`).
+  several times (`--force segment --force report`), with several words (`--force segment report`;
+  not where words stand without a flag, as in `lesion predict`), or as a list
+  (`--force '[segment, report]'`).
 - Results for machines go to files or to stdout; progress and logs go to stderr, without bars when
   stderr is not a terminal.
 - Exit codes: 0 done; 1 the work failed; 2 the call was wrong; 130 interrupted (Ctrl-C or SIGTERM).

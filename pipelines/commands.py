@@ -20,6 +20,7 @@ from pipelines.config import (
     RunConfig,
 )
 from pipelines.explain_config import ExplainConfig
+from pipelines.ensemble_config import EnsembleConfig
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
 from pipelines.synthesis_config import SynthesizeConfig
@@ -63,6 +64,11 @@ COMMANDS: CommandTree = {
         EvaluateConfig,
         "pipelines.scoring:evaluate",
         "score any table of predictions, with intervals and differences",
+    ),
+    "ensemble": Command(
+        EnsembleConfig,
+        "pipelines.ensembles.ensemble:ensemble",
+        "join the scores of several models, and say what each of them adds",
     ),
     "report": Command(
         ReportConfig, "pipelines.report:report", "write the report of a run as one HTML file"

@@ -99,6 +99,12 @@ def test_list_flag_may_be_said_several_times() -> None:
     assert parse_config("p", COMMAND, ["--out", "o", "--names", "[a, b]"]).names == ["a", "b"]
 
 
+def test_list_flag_takes_several_words_where_none_stands_alone() -> None:
+    words = ["--names", "a", "b", "--out", "o", "--dry-run", "--names", "c"]
+    config = parse_config("p", COMMAND, words)
+    assert (config.names, config.out, config.dry_run) == (["a", "b", "c"], Path("o"), True)
+
+
 def test_flag_wins_over_yaml_and_keeps_its_siblings(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("batch_size: 5\nout: from_file\npart:\n  epochs: 7\n")
