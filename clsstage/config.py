@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Policy, Subset
+from lesioncore.config import (
+    Augment,
+    CalibrationMethod,
+    CalibrationOptions,
+    ComputeOptions,
+    DataOptions,
+    FitOptions,
+    Policy,
+    Subset,
+)
 from lesioncore.errors import UsageError
 
 DEFAULT_FOCUS = "dilated_crop+soft_background"
@@ -69,6 +78,9 @@ class TrainConfig(DataOptions, FitOptions):
         hard_negatives: part of the drawn benign images that are the hardest of earlier epochs
         split_seed: seeds the split alone, so that seeds can be compared on one split; left out,
             seed does
+        calibration: how validation scores become probabilities at the end; auto takes the map that
+            is best on scores held out from it
+        sensitivity: that the operating point is fitted for
     """
 
     out: Path
@@ -111,6 +123,8 @@ class TrainConfig(DataOptions, FitOptions):
     positive_ratio: float = 1.0
     hard_negatives: float = 0.0
     split_seed: int | None = None
+    calibration: CalibrationMethod = "auto"
+    sensitivity: float = 0.9
 
     @property
     def needs_masks(self) -> bool:
@@ -143,6 +157,7 @@ class TrainConfig(DataOptions, FitOptions):
             ("dropout", 0, 0.95),
             ("ema", 0, 0.9999),
             ("label_smoothing", 0, 0.5),
+            ("sensitivity", 0.01, 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -166,7 +181,7 @@ def _names(metadata: list[str] | str | None) -> list[str] | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceOptions(DataOptions, ComputeOptions):
+class InferenceOptions(DataOptions, ComputeOptions, CalibrationOptions):
     """How a trained classifier looks at an archive.
 
     Args:
@@ -188,6 +203,16 @@ class InferenceOptions(DataOptions, ComputeOptions):
     tta: Literal[1, 2, 4, 8] | None = None
     batch_size: int = 64
     max_failed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        said = self.calibration not in ("auto", "none") or self.prevalence is not None
+        if self.members == "out-of-fold" and said:
+            raise UsageError(
+                "--members out-of-fold with a calibration or a prevalence",
+                wanted="one or the other: a run's calibration was fitted on its out-of-fold scores",
+                mend="lesion calibrate says what it does to them",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

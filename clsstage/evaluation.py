@@ -6,8 +6,12 @@ import json
 
 from clsstage.config import EvaluateConfig
 from clsstage.examples import with_labels
-from clsstage.prediction import predict_manifest, report_failures, subset_of
-from clsstage.predictor import LesionClassifier
+from clsstage.prediction import (
+    load_classifier,
+    predict_manifest,
+    report_failures,
+    subset_of,
+)
 from clsstage.sampling import check_two_classes
 from clsstage.shortcuts import with_shortcuts
 from lesioncore.files import write_json, write_table
@@ -25,7 +29,7 @@ def evaluate(config: EvaluateConfig) -> int:
     LesionError
         No classifier, no labelled images in that subset, or labels of one class only.
     """
-    classifier = LesionClassifier.load(config.weights, config.device, config.precision)
+    classifier = load_classifier(config, config.calibration)
     manifest = with_shortcuts(load_manifest(config), classifier.metadata_columns)
     manifest = subset_of(manifest, config)
     policy = classifier.policy if config.policy == "auto" else config.policy

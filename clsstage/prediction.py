@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clsstage.calibration import log_statement, warn_of_drift
 from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.masks import open_masks
 from clsstage.members import KIND
@@ -20,7 +21,7 @@ from lesioncore.files import write_table
 from lesioncore.progress import log
 from lesioncore.readers import has_own_parts, load_manifest
 from lesioncore.splits import member_count
-from lesioncore.subsets import choose_subset, run_split, split_ids
+from lesioncore.subsets import choose_subset, run_split, split_ids, validated_ids
 from weights.provenance import read_provenance, seen_before
 from weights.resolve import resolve
 
@@ -42,7 +43,9 @@ def predict(config: PredictConfig) -> int:
     # Before the hours that the predictions may take.
     sample = read_sample(config) if kaggle else None
     split = "test" if kaggle and has_own_parts(config.dataset) else None
-    classifier = LesionClassifier.load(config.weights, config.device, config.precision)
+    # A competition scores ranks alone, which a map that ties scores would lose.
+    plain = kaggle and config.calibration == "auto"
+    classifier = load_classifier(config, "none" if plain else config.calibration)
     manifest = load_manifest(config, split=split)
     manifest = subset_of(with_shortcuts(manifest, classifier.metadata_columns), config)
     table = predict_manifest(config, classifier, manifest)
@@ -53,6 +56,17 @@ def predict(config: PredictConfig) -> int:
     return report_failures(table, config.max_failed)
 
 
+def load_classifier(config: PredictConfig | EvaluateConfig, calibration: str) -> LesionClassifier:
+    """Return the classifier that a config names."""
+    return LesionClassifier.load(
+        config.weights,
+        config.device,
+        config.precision,
+        calibration=calibration,
+        prevalence=config.prevalence,
+    )
+
+
 def predict_manifest(
     config: PredictConfig | EvaluateConfig, classifier: LesionClassifier, manifest: pd.DataFrame
 ) -> pd.DataFrame:
@@ -61,8 +75,11 @@ def predict_manifest(
     member_of = None
     if config.members == "out-of-fold":
         member_of = out_of_fold_members(manifest, config.weights)
+        if classifier.calibration is not None:
+            log.info("out-of-fold scores stay as they are: the calibration was fitted on them")
     else:
         warn_in_sample(manifest, config.weights)
+        log_calibration(classifier, manifest, config)
     table = classifier.predict_table(
         manifest,
         cache,
@@ -73,6 +90,8 @@ def predict_manifest(
     )
     counts = Counter(table["mask_status"])
     log.info("masks: %s", ", ".join(f"{n} {status}" for status, n in counts.most_common()))
+    if classifier.calibration is not None and member_of is None:
+        warn_of_drift(table["malignant"], classifier.calibration)
     return table
 
 
@@ -159,6 +178,27 @@ def warn_in_sample(manifest: pd.DataFrame, weights: Path | None) -> None:
         log.warning(
             "%d of %d images were trained on by this classifier: their probabilities are too "
             "good to judge it by (--subset test, or --members out-of-fold)",
+            known,
+            len(manifest),
+        )
+
+
+def log_calibration(
+    classifier: LesionClassifier,
+    manifest: pd.DataFrame,
+    config: PredictConfig | EvaluateConfig,
+) -> None:
+    """Log what stands behind the probabilities, and which images the calibration has seen."""
+    if classifier.calibration is None:
+        return
+    log_statement(classifier.calibration)
+    split = run_split(config.weights)
+    if split is None or config.weights is None or config.calibration != "auto":
+        return
+    known = int(manifest["image_id"].isin(validated_ids(config.weights, split)).sum())
+    if known:
+        log.warning(
+            "%d of %d images are those that the calibration was fitted on: judge it on others",
             known,
             len(manifest),
         )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clsstage.calibrated import calibrated_score, calibrated_table
+from clsstage.calibration import chosen_calibration
 from clsstage.dataset import LesionDataset
+from clsstage.image_metadata import is_missing, known_columns, metadata_row
 from clsstage.masks import TRUSTED, MaskChoices, choose_masks
 from clsstage.members import Member, read_members
 from clsstage.said import ClassPrediction
 from clsstage.shortcuts import with_shortcuts
 from clsstage.targets import Target
 from lesioncore.cache.entry import MaskEntry
+from lesioncore.calibration import Calibration
 from lesioncore.devices import (
     Precision,
     arithmetic,
@@ -48,6 +52,7 @@ class LesionClassifier:
         name: str,
         device: torch.device,
         precision: Precision = "fp32",
+        calibration: Calibration | None = None,
     ) -> None:
         if not members:
             raise LesionError("a classifier without members", wanted="one or more")
@@ -55,23 +60,40 @@ class LesionClassifier:
         self.name = name
         self.device = device
         self.precision = precision
+        self.calibration = calibration
         for member in self.members:
             member.network.to(device).to(memory_format=torch.channels_last).eval()
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, device: str = "auto", precision: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        calibration: str = "auto",
+        prevalence: float | None = None,
     ) -> LesionClassifier:
         """Return the classifier of a run folder, of a folder or file of weights, or that ships.
+
+        Parameters
+        ----------
+        path : path or str, optional
+        device, precision : str
+        calibration : str
+            "auto" (what the run or the weights hold), "none", or a file.
+        prevalence : float, optional
+            Of malignancy where the images are from; probabilities are moved to it.
 
         Raises
         ------
         LesionError
-            No classifier there, or an unfinished run.
+            No classifier there, or an unfinished run; no such calibration.
         """
         chosen = choose_device(device)
         name, members = read_members(path)
-        return cls(members, name, chosen, choose_precision(precision, chosen))
+        means = chosen_calibration(calibration, prevalence, path, name, members)
+        return cls(members, name, chosen, choose_precision(precision, chosen), means)
 
     @property
     def policy(self) -> str:
@@ -91,7 +113,7 @@ class LesionClassifier:
     @property
     def metadata_columns(self) -> tuple[str, ...]:
         """The metadata that it uses."""
-        return tuple(dict.fromkeys(c for m in self.members for c in m.encoder.columns))
+        return known_columns(self.members)
 
     def predict(
         self,
@@ -125,17 +147,7 @@ class LesionClassifier:
         LesionError
             A measurement the classifier does not know, or a mask of another size.
         """
-        from lesioncore.sites import harmonise_sex, harmonise_site
-
-        unknown = [n for n in measurements if n not in self.metadata_columns]
-        if unknown:
-            raise LesionError(
-                f"the classifier {self.name!r} does not use {', '.join(unknown)}",
-                wanted=f"some of: {', '.join(self.metadata_columns) or 'no metadata at all'}",
-            )
-        row: dict[str, Any] = {"age": age, "sex": None, "site": None, **measurements}
-        row |= {"sex": harmonise_sex(sex), "site": harmonise_site(site)}
-        self._check_numbers(row)
+        row = metadata_row(self.members, age=age, sex=sex, site=site, **measurements)
         view = self.members[0].view
         status, reason = "none", "no mask was given"
         if mask is not None:
@@ -149,29 +161,23 @@ class LesionClassifier:
             with arithmetic(self.precision, self.device):
                 chances.append(member.probabilities(tensor, code, views)[0].tolist())
         mean = np.mean(chances, axis=0)
+        malignant, calibrated = float(mean[0]), None
+        diagnoses = dict(zip(self.target.classes, map(float, mean[1:]), strict=True))
+        if self.calibration is not None:
+            calibrated, diagnoses = calibrated_score(
+                malignant, diagnoses, self.calibration, self.target
+            )
+            malignant = calibrated.malignant
         return ClassPrediction(
-            malignant=float(mean[0]),
-            diagnoses=dict(zip(self.target.classes, map(float, mean[1:]), strict=True)),
+            malignant=malignant,
+            diagnoses=diagnoses,
+            calibrated=calibrated,
             crop=picture[..., :3],
             focus=view.focus if used is not None or not view.needs_mask else "full",
             mask_status=status,
             reason=reason if used is None and view.needs_mask else "",
-            missing=tuple(n for n in self.metadata_columns if _is_missing(row.get(n))),
+            missing=tuple(n for n in self.metadata_columns if is_missing(row.get(n))),
         )
-
-    def _check_numbers(self, row: dict[str, Any]) -> None:
-        """Refuse what would silently count as missing, or as an age that nobody has."""
-        for name in self.metadata_columns:
-            value: Any = row.get(name)
-            numeric = any(m.encoder.is_number(name) for m in self.members)
-            if not numeric or _is_missing(value):
-                continue
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                raise LesionError(f"{name} is {value!r}", wanted="a number") from None
-            if name == "age" and not 0 <= number <= 130:
-                raise LesionError(f"age is {number:g}", wanted="years, 0 to 130")
 
     def predict_table(
         self,
@@ -192,7 +198,8 @@ class LesionClassifier:
         cache : MaskCache, optional
             Masks of these images; what it lacks is seen whole.
         member_of : (n,) int, optional
-            Which member predicts each row; -1 for the mean of all.
+            Which member predicts each row; -1 for the mean of all. Said, the scores stay as they
+            are: the calibration is that of the mean, and was fitted on scores of single members.
         views : int, optional
             As of `predict`.
         batch_size, workers : int
@@ -201,8 +208,9 @@ class LesionClassifier:
         -------
         DataFrame
             Columns `image_id, malignant, mask_status, focus, model, reason, missing` (metadata that
-            the row lacks) and, of a classifier of diagnoses, `p_<class>`. An image that could not
-            be read has no probability, the mask_status `unread`, and a reason.
+            the row lacks), with a calibration those of `clsstage.calibrated`, and of a classifier
+            of diagnoses `p_<class>`. An image that could not be read has no probability, the
+            mask_status `unread`, and a reason.
         """
         import pandas as pd
 
@@ -231,7 +239,7 @@ class LesionClassifier:
             chance[rows], unread[rows] = found, why
         focused = choices.used if view.needs_mask else np.ones(len(ids), bool)
         failed = unread != ""
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "image_id": ids,
                 "malignant": chance[:, 0],
@@ -243,6 +251,9 @@ class LesionClassifier:
                 **{f"p_{name}": chance[:, k + 1] for k, name in enumerate(self.target.classes)},
             }
         )
+        if self.calibration is None or member_of is not None:
+            return table
+        return calibrated_table(table, self.calibration, self.target)
 
     def _missing(self, manifest: pd.DataFrame) -> list[str]:
         """Return the metadata that each row lacks, names with a space between."""
@@ -290,7 +301,3 @@ class LesionClassifier:
                 if reason:
                     reasons[row], chance[row] = reason, np.nan
         return chance, reasons
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lesioncore.calibration import Calibrated
+
 
 @dataclass(frozen=True)
 class ClassPrediction:
@@ -15,7 +17,8 @@ class ClassPrediction:
     Attributes
     ----------
     malignant : float
-        Probability, 0 to 1, at the prevalence of the training archive. Never a diagnosis.
+        Probability, 0 to 1, at the prevalence of the training archive, or that of its calibration.
+        Never a diagnosis.
     crop : (S, S, 3) uint8 RGB
         What the network saw.
     focus : str
@@ -28,6 +31,9 @@ class ClassPrediction:
         Metadata that the classifier knows how to use and did not get.
     diagnoses : dict of str to float
         Probability of each class, where the classifier tells diagnoses apart.
+    calibrated : Calibrated or None
+        The score before its calibration, with interval, flag and prediction set; None where the
+        classifier has no calibration.
     """
 
     malignant: float
@@ -37,3 +43,4 @@ class ClassPrediction:
     reason: str
     missing: tuple[str, ...]
     diagnoses: dict[str, float] = field(default_factory=dict)
+    calibrated: Calibrated | None = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from clsstage.calibration import calibrate_run, log_statement
 from clsstage.config import TrainConfig
 from clsstage.crops.training import training_crops
 from clsstage.examples import Examples, load_examples
@@ -20,6 +21,7 @@ from clsstage.summary import summary
 from clsstage.synthetic_rows import check_digests, synthetic_digests
 from clsstage.targets import create_target
 from lesioncore.archives import archive_names
+from lesioncore.calibration import CALIBRATION_FILE, write_calibration
 from lesioncore.devices import choose_device
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json, write_json, write_table, write_text
@@ -141,9 +143,12 @@ def _finish(
         **score_malignancy(labels, held_out["malignant"].to_numpy(), groups, seed=config.seed),
     }
     write_json(run.path("metrics.json"), scores)
+    calibration = calibrate_run(run, config.calibration, sensitivity=config.sensitivity)
+    write_calibration(run.path(CALIBRATION_FILE), calibration)
     write_text(run.path("summary.md"), summary(config, run.folder, split, held_out, scores, pinned))
     run.finish(members=members)
     log.info("validation AUC %s (%d images)", score_text(scores["auc"]), len(held_out))
+    log_statement(calibration)
 
 
 def _open(config: TrainConfig) -> Run:

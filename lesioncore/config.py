@@ -13,6 +13,8 @@ Subset = Literal["test", "validation", "train", "all"]
 #: Strength of the augmentation; see `lesioncore.transforms`.
 Augment = Literal["none", "light", "medium", "strong", "isic2020"]
 Policy = Literal["auto", "target", "cancer", "cancer+ak", "melanoma"]
+#: Maps from scores to probabilities; see `lesioncore.calibration`.
+CalibrationMethod = Literal["auto", "none", "temperature", "platt", "isotonic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,25 @@ class ComputeOptions:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     workers: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """How scores become probabilities.
+
+    Args:
+        calibration: auto is the calibration that the run or the weights hold, none leaves scores as
+            they are, anything else is a file that `lesion calibrate` wrote
+        prevalence: part of the lesions here that is malignant, where it is not that of the set
+            behind the probabilities; they are moved to it
+    """
+
+    calibration: str = "auto"
+    prevalence: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prevalence is not None and not 0 < self.prevalence < 1:
+            raise UsageError(f"--prevalence is {self.prevalence}", wanted="between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lesioncore.calibration.calibrator import Calibrator, calibrator_class, calibrators
+from lesioncore.config import CalibrationMethod
 from lesioncore.metrics.checks import FloatArray
 from lesioncore.stratification import deal
 
 FOLDS = 5
-#: As `lesioncore.config.CalibrationMethod`.
-Method = Literal["auto", "none", "temperature", "platt", "isotonic"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def choose(
     labels: FloatArray,
     scores: FloatArray,
     groups: npt.NDArray[Any],
-    method: Method = "auto",
+    method: CalibrationMethod = "auto",
     *,
     seed: int = 0,
 ) -> Choice:
@@ -152,7 +151,9 @@ def mean_by_group(values: FloatArray, groups: npt.NDArray[Any]) -> tuple[float, 
     return mean, float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(values))
 
 
-def _few(lacking: Sequence[type[Calibrator]], cases: int, method: Method) -> tuple[str, ...]:
+def _few(
+    lacking: Sequence[type[Calibrator]], cases: int, method: CalibrationMethod
+) -> tuple[str, ...]:
     if not lacking:
         return ()
     if method != "auto":

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from lesioncore.calibration.abstention import abstention_curve
 from lesioncore.calibration.band import fit_band
 from lesioncore.calibration.calibrator import checked
-from lesioncore.calibration.choice import Choice, Method, choose, row_losses
+from lesioncore.calibration.choice import Choice, choose, row_losses
 from lesioncore.calibration.conformal import ConformalSets, held_out_coverage
 from lesioncore.calibration.operating import check_sensitivity, fit_operating_point
 from lesioncore.calibration.record import Calibration, FittedOn
+from lesioncore.config import CalibrationMethod
 from lesioncore.errors import UsageError
 from lesioncore.metrics import Interval, brier, ece, mean, reliability_curve
 from lesioncore.metrics import resamples as bootstrap_draws
@@ -34,7 +35,7 @@ def fit_calibration(
     model: str,
     policy: str,
     grouped_by: str = "group",
-    method: Method = "auto",
+    method: CalibrationMethod = "auto",
     sensitivity: float = 0.9,
     alpha: float = 0.1,
     notes: tuple[str, ...] = (),

@@ -18,6 +18,8 @@ def statement(calibration: Calibration) -> list[str]:
     lines = [
         f"calibration: {how}, fitted on {on.name}: {on.n:,} images, {on.positives:,} malignant by "
         f"{on.policy!r}, prevalence {on.prevalence:.2%}"
+        if on.n
+        else f"calibration: none; scores as learned at a prevalence of {on.prevalence:.2%}"
     ]
     if calibration.at_prevalence is not None:
         lines.append(
