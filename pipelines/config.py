@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clsstage.config import TrainConfig as ClassifierTraining
-from lesioncore.config import ComputeOptions, DataOptions
+from lesioncore.config import CalibrationOptions, ComputeOptions, DataOptions
 from segstage.config import TrainConfig as SegmenterTraining
 from segstage.config import Tta
 
@@ -162,7 +162,7 @@ class PhotoOptions(StageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(PhotoOptions):
+class PredictConfig(PhotoOptions, CalibrationOptions):
     """Give photographs a probability of malignancy. Research use, not a diagnosis.
 
     Args:
@@ -172,6 +172,10 @@ class PredictConfig(PhotoOptions):
 
     out: Path = Path("predictions.csv")
     overlays: Path | None = Path("overlays")
+
+    def __post_init__(self) -> None:
+        PhotoOptions.__post_init__(self)
+        CalibrationOptions.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)

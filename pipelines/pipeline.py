@@ -15,6 +15,7 @@ from lesioncore.errors import LesionError
 if TYPE_CHECKING:
     from clsstage.predictor import LesionClassifier
     from lesioncore.cache import MaskEntry
+    from lesioncore.calibration import Calibrated
     from segstage.predictor import LesionSegmenter
 
 NOTICE = "research use, not a diagnosis"
@@ -29,7 +30,7 @@ class PipelineResult:
     image_id : str
         Name of the file without its suffix, or "image" for an array.
     probability : float
-        Of malignancy, 0 to 1, at the prevalence of the training archive.
+        Of malignancy, 0 to 1, at the prevalence of the training archive or of the calibration.
     mask : ndarray of shape (H, W), bool
         The lesion, in the pixels of the photograph; all False when none was found.
     crop : ndarray of shape (S, S, 3), uint8 RGB
@@ -47,6 +48,9 @@ class PipelineResult:
         Why the mask was not used; empty where it was.
     diagnoses : dict of str to float
         Probability of each class, where the classifier tells diagnoses apart.
+    calibrated : Calibrated or None
+        The score before its calibration, with interval, flag and prediction set; None where the
+        classifier has no calibration.
     """
 
     image_id: str
@@ -59,14 +63,25 @@ class PipelineResult:
     entry: MaskEntry
     reason: str = ""
     diagnoses: dict[str, float] = field(default_factory=dict)
+    calibrated: Calibrated | None = None
 
     def __str__(self) -> str:
         used = f"mask {self.status}" + (f" ({self.reason})" if self.reason else "")
         lacking = f", without {', '.join(self.missing)}" if self.missing else ""
         return (
-            f"{self.image_id}: probability of malignancy {self.probability:.3f}, "
+            f"{self.image_id}: probability of malignancy {self.probability:.3f}{self._decided()}, "
             f"{used}{lacking} ({NOTICE})"
         )
+
+    def _decided(self) -> str:
+        """Return interval, flag and prediction set, as far as there is a calibration."""
+        found = self.calibrated
+        if found is None:
+            return ""
+        interval = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
+        flag = {True: ", flagged", False: ", not flagged", None: ""}[found.flagged]
+        sets = found.prediction_set
+        return interval + flag + ("" if sets is None else f", prediction set: {sets}")
 
 
 class LesionPipeline:
@@ -93,6 +108,8 @@ class LesionPipeline:
         tta: str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        calibration: str = "auto",
+        prevalence: float | None = None,
     ) -> LesionPipeline:
         """Return the pipeline of two trained stages.
 
@@ -110,6 +127,11 @@ class LesionPipeline:
             "auto", "cpu", "cuda" or "mps".
         precision : str
             "auto", "fp32", "bf16" or "fp16".
+        calibration : str
+            "auto" (what the classifier's run or weights hold), "none", or a file of
+            `lesion calibrate`.
+        prevalence : float, optional
+            Part of the lesions here that is malignant; probabilities are moved to it.
 
         Raises
         ------
@@ -122,7 +144,9 @@ class LesionPipeline:
         first, second = stage_folders(segmenter, classifier)
         return cls(
             LesionSegmenter.load(first, device, precision, tta=tta),
-            LesionClassifier.load(second, device, precision),
+            LesionClassifier.load(
+                second, device, precision, calibration=calibration, prevalence=prevalence
+            ),
         )
 
     def __call__(
@@ -188,6 +212,7 @@ class LesionPipeline:
             entry=entry,
             reason=said.reason,
             diagnoses=said.diagnoses,
+            calibrated=said.calibrated,
         )
 
 

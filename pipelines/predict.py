@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.calibration.text import statement
 from lesioncore.errors import LesionError
 from lesioncore.files import write_table
 from lesioncore.photos import find_photos, photo_names
@@ -13,6 +14,7 @@ from pipelines.photo_inputs import chosen_stages, said_metadata, without_folder
 from pipelines.pipeline import NOTICE, LesionPipeline, PipelineResult
 
 if TYPE_CHECKING:
+    from lesioncore.calibration import Calibrated, Calibration
     from pipelines.config import PredictConfig
 
 COLUMNS = (
@@ -36,8 +38,17 @@ def predict(config: PredictConfig) -> int:
     names = photo_names(photos)
     said = said_metadata(config, names)
     pipeline = LesionPipeline.load(
-        segmenter, classifier, tta=config.tta, device=config.device, precision=config.precision
+        segmenter,
+        classifier,
+        tta=config.tta,
+        device=config.device,
+        precision=config.precision,
+        calibration=config.calibration,
+        prevalence=config.prevalence,
     )
+    calibration = pipeline.classifier.calibration
+    if calibration is not None:
+        print("\n".join(statement(calibration)))
     rows = []
     for photo in track(photos, "predicting"):
         try:
@@ -51,15 +62,24 @@ def predict(config: PredictConfig) -> int:
         rows.append(_row(result, photo, pipeline.classifier.name))
         if config.overlays is not None:
             write_overlay(config.overlays / f"{names[photo]}.png", photo, result)
-    return _finish(config, rows)
+    return _finish(config, rows, calibration)
 
 
-def _finish(config: PredictConfig, rows: list[dict[str, Any]]) -> int:
+def _finish(
+    config: PredictConfig, rows: list[dict[str, Any]], calibration: Calibration | None
+) -> int:
     import pandas as pd
+
+    from clsstage.calibrated import COLUMNS as CALIBRATED
+    from clsstage.calibration import warn_of_drift
 
     table = pd.DataFrame(rows)
     classes = [name for name in table if str(name).startswith("p_")]
-    write_table(config.out, table.reindex(columns=[*COLUMNS, *classes]))
+    more = () if calibration is None else CALIBRATED
+    table = table.reindex(columns=[*COLUMNS, *more, *classes])
+    write_table(config.out, table)
+    if calibration is not None:
+        warn_of_drift(table["malignant"].astype(float), calibration)
     failed = sum("malignant" not in row for row in rows)
     log.info("wrote %d rows to %s (%s)", len(rows), config.out, NOTICE)
     if failed:
@@ -78,8 +98,18 @@ def _row(result: PipelineResult, photo: Path, model: str) -> dict[str, Any]:
         "mask_score": result.entry.score,
         "missing": " ".join(result.missing),
         "image": str(photo),
+        **_calibrated(result.calibrated),
         **{f"p_{name}": chance for name, chance in result.diagnoses.items()},
     }
+
+
+def _calibrated(found: Calibrated | None) -> dict[str, Any]:
+    from clsstage.calibrated import COLUMNS as CALIBRATED
+
+    if found is None:
+        return {}
+    values = (found.raw, found.low, found.high, found.flagged, found.prediction_set)
+    return dict(zip(CALIBRATED, values, strict=True))
 
 
 def write_overlay(out: Path, photo: Path, result: PipelineResult, size: int = 640) -> None:
@@ -91,7 +121,8 @@ def write_overlay(out: Path, photo: Path, result: PipelineResult, size: int = 64
 
     found = result.mask if result.mask.any() else None
     picture = outlined(read_image(photo), None, found, size)
-    detail = f"p {result.probability:.2f} · mask {result.entry.score:.2f}"
+    flag = " · flagged" if result.calibrated is not None and result.calibrated.flagged else ""
+    detail = f"p {result.probability:.2f}{flag} · mask {result.entry.score:.2f}"
     sheet = contact_sheet(
         [Tile(picture, result.image_id, detail, result.status)],
         title=result.image_id, subtitle=NOTICE, columns=1, size=size, legend=(False, True),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.calibration import CALIBRATION_FILE
 from lesioncore.config import ComputeOptions, DataOptions, Subset
 from lesioncore.errors import LesionError, UsageError
 from lesioncore.files import sha256_json
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from clsstage.config import TrainConfig as ClassifierTraining
     from pipelines.config import RunConfig
     from segstage.config import TrainConfig as SegmenterTraining
+
+# Options that came with a later version, which change nothing of what was trained before.
+_LATER = {"calibration": "auto", "sensitivity": 0.9}
 
 
 @dataclass(frozen=True)
@@ -148,12 +152,15 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             done=lambda: run_is_complete(paths.classification),
             after=("cache",),
             keep_old=True,
+            # A classifier of an older version stays, without a calibration.
+            defaults={"classification": _LATER},
         ),
         Step(
             "predict", f"give the {subset} images a probability", paths.predictions,
             inputs=lambda: {
                 "data": data.fingerprint, "subset": subset, "masks": masks_of(paths.cache),
                 "classifier": members_of(paths.classification),
+                "calibration": digest_of(paths.classification / CALIBRATION_FILE),
             },
             run=lambda: _predict(config, paths, subset),
             after=("cache", "classify"),
@@ -183,6 +190,7 @@ def make_steps(config: RunConfig, paths: RunPaths, data: RunData) -> list[Step]:
             inputs=lambda: _report_inputs(config, paths),
             run=lambda: _report(paths),
             after=("evaluate", "overlay"),
+            defaults={"settings": {"classification": _LATER}},
         ),
     ]  # fmt: skip
 

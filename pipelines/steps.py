@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Step:
     clear : callable, optional
         Takes a result of other inputs out of the way in its own manner; its argument says whether
         that was forced.
+    defaults : dict
+        Values of inputs that came with a later version: what an older one wrote had these.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Step:
     after: tuple[str, ...] = ()
     keep_old: bool = False
     clear: Callable[[bool], None] | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def decide(step: Step, ledger: Ledger, force: Iterable[str]) -> Decision:
         return Decision(True, "by --force", fresh=state is not None)
     if state is None:
         return Decision(True, "its result is not there yet")
-    differing = differences(state["inputs"], step.inputs())
+    differing = differences(_completed(state["inputs"], step.defaults), step.inputs())
     if differing:
         return Decision(True, f"since {_named(differing)}", fresh=True)
     if not state.get("complete"):
@@ -203,6 +206,17 @@ def clear(step: Step) -> None:
         shutil.rmtree(step.result)
     else:
         step.result.unlink()
+
+
+def _completed(old: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return nested inputs with the defaults of those that they lack."""
+    found = dict(old)
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = _completed(found[key], value)
+        else:
+            found.setdefault(key, value)
+    return found
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesioncore.calibration import CALIBRATION_FILE
 from lesioncore.errors import LesionError
 from lesioncore.files import PathLike, read_json
 from weights.card import WeightCard
@@ -48,7 +49,7 @@ def ship(
     ----------
     member : path
         ``member-K`` of a finished training; the run around it gives the list of images that this
-        member learned from, and of a segmenter `quality.json`.
+        member learned from, of a segmenter `quality.json`, of a classifier `calibration.json`.
     name : str
         Letters, digits, - and _.
     licence, training_data, limits : str
@@ -92,8 +93,9 @@ def ship(
                 wanted=f"at most {MAX_BYTES / 1e6:.0f} MB",
                 mend="a smaller encoder or decoder",
             )
-        if (source.parent / _QUALITY).is_file():
-            shutil.copyfile(source.parent / _QUALITY, folder / _QUALITY)
+        for beside in (_QUALITY, CALIBRATION_FILE):
+            if (source.parent / beside).is_file():
+                shutil.copyfile(source.parent / beside, folder / beside)
         write_learned(folder, learned)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
