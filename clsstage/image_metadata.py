@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from clsstage.members import Member
+from clsstage.metadata import MetadataEncoder
 from lesioncore.errors import LesionError
 
 
+class ReadsMetadata(Protocol):
+    """Anything with a fitted encoder, such as a `clsstage.members.Member`."""
+
+    @property
+    def encoder(self) -> MetadataEncoder:
+        """How it reads metadata."""
+        ...
+
+
 def metadata_row(
-    members: Sequence[Member],
+    members: Sequence[ReadsMetadata],
     *,
     age: float | None = None,
     sex: str | None = None,
@@ -42,7 +51,7 @@ def metadata_row(
     return row
 
 
-def known_columns(members: Sequence[Member]) -> tuple[str, ...]:
+def known_columns(members: Sequence[ReadsMetadata]) -> tuple[str, ...]:
     """Return the metadata that any of the members uses, in their order."""
     return tuple(dict.fromkeys(name for member in members for name in member.encoder.columns))
 

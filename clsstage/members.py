@@ -74,7 +74,7 @@ class Member:
             says.
         """
         count = views or VIEWS[self.card.preprocessing.get("tta", "none")]
-        found = [self.network(view, metadata).float() for view in _views(images, count)]
+        found = [self.network(view, metadata).float() for view in turned(images, count)]
         return torch.stack(found).mean(0).cpu() + torch.tensor(self.offset)
 
     def probabilities(self, images: Tensor, metadata: Tensor, views: int | None = None) -> Tensor:
@@ -168,7 +168,7 @@ def read_members(weights: str | Path | None) -> tuple[str, list[Member]]:
     return name, members
 
 
-def _views(images: Tensor, count: int) -> list[Tensor]:
+def turned(images: Tensor, count: int) -> list[Tensor]:
     """Return the first of the eight views: as it is, mirrored, upside down, both, transposed."""
     views = []
     for turned in (images, images.transpose(2, 3)):

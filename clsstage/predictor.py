@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clsstage.calibrated import calibrated_score, calibrated_table
+from clsstage.calibrated import calibrated_table
 from clsstage.calibration import chosen_calibration
 from clsstage.dataset import LesionDataset
-from clsstage.image_metadata import is_missing, known_columns, metadata_row
-from clsstage.masks import TRUSTED, MaskChoices, choose_masks
+from clsstage.masks import MaskChoices, choose_masks
 from clsstage.members import Member, read_members
-from clsstage.said import ClassPrediction
+from clsstage.one_image import ImageClassifier
 from clsstage.shortcuts import with_shortcuts
-from clsstage.targets import Target
-from lesioncore.cache.entry import MaskEntry
 from lesioncore.calibration import Calibration
 from lesioncore.devices import (
     Precision,
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 COLUMNS = ("image_id", "malignant", "mask_status", "focus", "model", "reason", "missing")
 
 
-class LesionClassifier:
+class LesionClassifier(ImageClassifier):
     """A trained classifier: the mean of its members' probabilities.
 
     Make one with `LesionClassifier.load(path)`.
@@ -95,89 +92,16 @@ class LesionClassifier:
         means = chosen_calibration(calibration, prevalence, path, name, members)
         return cls(members, name, chosen, choose_precision(precision, chosen), means)
 
-    @property
-    def policy(self) -> str:
-        """What it calls malignant."""
-        return self.members[0].policy
-
-    @property
-    def target(self) -> Target:
-        """What it tells apart."""
-        return self.members[0].target
-
-    @property
-    def needs_mask(self) -> bool:
-        """Whether it looks at masks."""
-        return self.members[0].view.needs_mask
-
-    @property
-    def metadata_columns(self) -> tuple[str, ...]:
-        """The metadata that it uses."""
-        return known_columns(self.members)
-
-    def predict(
-        self,
-        image: NDArray[np.uint8],
-        mask: MaskEntry | None = None,
-        *,
-        age: float | None = None,
-        sex: str | None = None,
-        site: str | None = None,
-        views: int | None = None,
-        **measurements: float | str | None,
-    ) -> ClassPrediction:
-        """Return the probability of one image.
-
-        Parameters
-        ----------
-        image : (H, W, 3) uint8 RGB
-        mask : MaskEntry, optional
-            From a segmenter, of this very image; without it the full image is seen.
-        age : float, optional
-            Years.
-        sex, site : str, optional
-            In the words of `lesioncore.sites`, or those people use ("back", "f").
-        views : int, optional
-            Flips and transposes averaged, 1 to 8; left out, as its card says.
-        **measurements
-            Other columns the classifier was trained on, such as `diameter_mm`.
-
-        Raises
-        ------
-        LesionError
-            A measurement the classifier does not know, or a mask of another size.
-        """
-        row = metadata_row(self.members, age=age, sex=sex, site=site, **measurements)
-        view = self.members[0].view
-        status, reason = "none", "no mask was given"
-        if mask is not None:
-            status, reason = self.members[0].trust.judge(mask)
-        used = mask if status in TRUSTED and view.needs_mask else None
-        picture = view.picture(image, used)
-        tensor = torch.from_numpy(view.tensor(picture))[None].to(self.device)
-        chances = []
-        for member in self.members:
-            code = torch.from_numpy(member.encoder.transform_row(row))[None].to(self.device)
+    def _chances(
+        self, picture: NDArray[np.uint8], codes: Sequence[NDArray[np.float32]], views: int | None
+    ) -> NDArray[np.float64]:
+        tensor = torch.from_numpy(self.members[0].view.tensor(picture))[None].to(self.device)
+        found = []
+        for member, code in zip(self.members, codes, strict=True):
+            metadata = torch.from_numpy(code)[None].to(self.device)
             with arithmetic(self.precision, self.device):
-                chances.append(member.probabilities(tensor, code, views)[0].tolist())
-        mean = np.mean(chances, axis=0)
-        malignant, calibrated = float(mean[0]), None
-        diagnoses = dict(zip(self.target.classes, map(float, mean[1:]), strict=True))
-        if self.calibration is not None:
-            calibrated, diagnoses = calibrated_score(
-                malignant, diagnoses, self.calibration, self.target
-            )
-            malignant = calibrated.malignant
-        return ClassPrediction(
-            malignant=malignant,
-            diagnoses=diagnoses,
-            calibrated=calibrated,
-            crop=picture[..., :3],
-            focus=view.focus if used is not None or not view.needs_mask else "full",
-            mask_status=status,
-            reason=reason if used is None and view.needs_mask else "",
-            missing=tuple(n for n in self.metadata_columns if is_missing(row.get(n))),
-        )
+                found.append(member.probabilities(tensor, metadata, views)[0].tolist())
+        return np.mean(found, axis=0)  # type: ignore[no-any-return]
 
     def predict_table(
         self,
