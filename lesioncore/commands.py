@@ -79,21 +79,24 @@ def run_commands(
 def _run(prog: str, description: str, commands: CommandTree, arguments: list[str]) -> int:
     path: list[str] = []
     node: Command | CommandTree = commands
-    while not isinstance(node, Command):
+    while below := node.commands if isinstance(node, Command) else node:
         name = arguments[0] if arguments else "--help"
+        if isinstance(node, Command) and name.startswith("-"):
+            break
         if name in ("-h", "--help"):
-            print(_overview(" ".join([prog, *path]), description, node))
+            print(_overview(" ".join([prog, *path]), description, below))
             return 0 if arguments else 2
         if name == "--version" and not path:
             from importlib.metadata import version
 
             print(f"{prog} {version('lesion-pipeline')}")
             return 0
-        if name not in node:
-            raise unknown_name("command", name, node)
+        if name not in below:
+            raise unknown_name("command", name, below)
         path.append(name)
-        node = node[name]
+        node = below[name]
         arguments = arguments[1:]
+    assert isinstance(node, Command)
     config = parse_config(" ".join([prog, *path]), node, arguments)
     if config is None:
         return 0

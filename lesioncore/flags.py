@@ -7,7 +7,7 @@ import importlib.util
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ class Command:
         Field given without a flag, and its argparse `nargs` ("+", "*", "?").
     presets : str, optional
         Package that holds NAME.yaml files for `--preset NAME`.
+    commands : mapping of str to Command, optional
+        Further verbs below this one: `lesion qa --masks DIR` does its work, `lesion qa export`
+        another. Such a command takes nothing but flags.
     """
 
     config: type
@@ -38,6 +41,7 @@ class Command:
     help: str
     positional: tuple[str, str] | None = None
     presets: str | None = None
+    commands: Mapping[str, Command] = dataclasses.field(default_factory=dict)
 
 
 def parse_config(prog: str, command: Command, arguments: Sequence[str]) -> Any:
@@ -85,7 +89,10 @@ def _parser(prog: str, command: Command) -> Any:
             text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", super().format_help(formatter))
             return re.sub(r"--[a-z][\w.]*", lambda flag: flag[0].replace("_", "-"), text)
 
-    parser = Parser(prog=prog, description=f"{command.help[0].upper()}{command.help[1:]}.")
+    said = f"{command.help[0].upper()}{command.help[1:]}."
+    for name, below in command.commands.items():
+        said += f" See also `{prog} {name}`: {below.help}."
+    parser = Parser(prog=prog, description=said)
     parser.add_argument("--config", action="config", help="YAML file with any of the flags below")
     if command.presets:
         known = ", ".join(preset_names(command.presets))

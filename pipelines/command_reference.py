@@ -62,10 +62,10 @@ def page() -> str:
 
 def _commands(tree: CommandTree, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, Command]]:
     for name, node in tree.items():
+        below = node.commands if isinstance(node, Command) else node
         if isinstance(node, Command):
             yield (*path, name), node
-        else:
-            yield from _commands(node, (*path, name))
+        yield from _commands(below, (*path, name))
 
 
 def _section(name: str, command: Command) -> str:

@@ -74,7 +74,13 @@ def work(config: object) -> int | None:
 
 
 COMMAND = Command(Config, f"{__name__}:work", "work on it")
-TREE = {"work": COMMAND, "photos": Command(PhotoConfig, f"{__name__}:work", "p", ("photos", "+"))}
+TREE = {
+    "work": COMMAND,
+    "photos": Command(PhotoConfig, f"{__name__}:work", "p", ("photos", "+")),
+    "both": Command(
+        Config, f"{__name__}:work", "work here", commands={"below": COMMAND},
+    ),
+}  # fmt: skip
 
 
 def call(*words: str) -> int:
@@ -181,3 +187,16 @@ def test_error_survives_a_worker_process() -> None:
     assert isinstance(error, UsageError) and str(error) == str(
         UsageError("a", wanted="b", mend="c")
     )
+
+
+def test_a_command_may_have_commands_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    seen.clear()
+    assert call("both", "--out", "here") == 0
+    assert call("both", "below", "--out", "there") == 0
+    assert [config.out.name for config in seen] == ["here", "there"]  # type: ignore[attr-defined]
+    assert call("both") == 2
+    assert "--out" in capsys.readouterr().err
+    assert call("both", "belwo") == 2
+    assert "did you mean 'below'" in capsys.readouterr().err
+    assert call("both", "--help") == 0
+    assert "prog both below" in capsys.readouterr().out
