@@ -17,9 +17,9 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 BMP_MAGIC = b"BM"
 
-# Inside entropy-coded data FF is followed by 00 (a stuffed FF), by a restart marker D0 to D7, or by
+#: Inside entropy-coded data FF is followed by 00 (a stuffed FF), by a restart marker D0 to D7, or by
 # more FF (fill); anything else is the next marker.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _EOI, _SOS = 0xD9, 0xDA
 # Segments that may follow entropy-coded data: DHT, DAC, DQT, DNL, DRI, APPn, COM (and SOS).
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
@@ -63,7 +63,7 @@ def _jpeg_defect(data: bytes) -> str | None:
         position += 2 + length
         if marker == _SOS:
             scanned = True
-            found = _NEXT_MARKER.search(data, position)
+            found = NEXT_MARKER.search(data, position)
             if found is None:
                 break
             position = found.start()
