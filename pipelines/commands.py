@@ -11,6 +11,7 @@ from pipelines.cache_config import (
     CacheMergeConfig,
     CacheVerifyConfig,
 )
+from pipelines.calibrate_config import CalibrateConfig
 from pipelines.config import (
     DemoConfig,
     DoctorConfig,
@@ -20,9 +21,11 @@ from pipelines.config import (
     RunConfig,
 )
 from pipelines.explain_config import ExplainConfig
+from pipelines.export_config import ExportConfig
 from pipelines.ensemble_config import EnsembleConfig
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
+from pipelines.stack_config import StackPredictConfig, StackTrainConfig
 from pipelines.synthesis_config import SynthesizeConfig
 
 COMMANDS: CommandTree = {
@@ -47,6 +50,11 @@ COMMANDS: CommandTree = {
         "show what the probability of photographs rests on",
         positional=("photos", "+"),
     ),
+    "export": Command(
+        ExportConfig,
+        "pipelines.export:export",
+        "write both stages as ONNX graphs that run without torch",
+    ),
     "prepare": Command(
         PrepareConfig,
         "pipelines.prepare:prepare",
@@ -69,6 +77,23 @@ COMMANDS: CommandTree = {
         EnsembleConfig,
         "pipelines.ensembles.ensemble:ensemble",
         "join the scores of several models, and say what each of them adds",
+    ),
+    "stack": {
+        "train": Command(
+            StackTrainConfig,
+            "pipelines.stack.train:train",
+            "boost metadata, patient context, masks and image scores to one probability",
+        ),
+        "predict": Command(
+            StackPredictConfig,
+            "pipelines.stack.predict:predict",
+            "predict new lesions with a trained stack",
+        ),
+    },
+    "calibrate": Command(
+        CalibrateConfig,
+        "pipelines.calibrating:calibrate",
+        "fit what scores mean on cases whose truth is known, and where to flag",
     ),
     "report": Command(
         ReportConfig, "pipelines.report:report", "write the report of a run as one HTML file"

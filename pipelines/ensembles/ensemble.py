@@ -179,7 +179,8 @@ def _truth(config: EnsembleConfig, sources: list[Source], table: pd.DataFrame) -
         )
     rows = table[["image_id"]].merge(known, on="image_id", how="left")
     groups = assign_groups(rows)
-    split = next(filter(None.__ne__, (run_split(s.path.parent) for s in sources)), None)
+    splits = [run_split(source.path.parent) for source in sources]
+    split = next((found for found in splits if found is not None), None)
     if split is not None and rows["patient_id"].isna().all():
         # A run's predictions do not name patients; its split does.
         grouped = groups.index.map(split.set_index("image_id")["group"])
