@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lesioncore.archives import archive_names
+from lesioncore.calibration.text import statement
 from lesioncore.metrics import score_table
 from lesioncore.splits import member_count
 from lesioncore.training import keeps_best
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clsstage.config import TrainConfig
+    from lesioncore.calibration import Calibration
 
 
 def summary(
@@ -24,6 +26,7 @@ def summary(
     held_out: pd.DataFrame,
     scores: dict[str, Any],
     masks: dict[str, Any] | None,
+    calibration: Calibration,
 ) -> str:
     """Return the page `summary.md` of a run, Markdown."""
     roles = split["role"].value_counts()
@@ -63,6 +66,12 @@ def summary(
             f"{how} {honest} Intervals are bootstraps by patient or lesion.",
             "",
             *score_table(scores),
+            "",
+            "## What its probabilities mean",
+            "",
+            "The scores above are the network's own. Predictions go through `calibration.json`:",
+            "",
+            *(f"- {line}" for line in statement(calibration)),
             "",
             "The test images have not been looked at. To score them:"
             if roles.get("test", 0)

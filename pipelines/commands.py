@@ -20,9 +20,9 @@ from pipelines.config import (
     ReportConfig,
     RunConfig,
 )
+from pipelines.ensemble_config import EnsembleConfig
 from pipelines.explain_config import ExplainConfig
 from pipelines.export_config import ExportConfig
-from pipelines.ensemble_config import EnsembleConfig
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
 from pipelines.stack_config import StackPredictConfig, StackTrainConfig

@@ -12,7 +12,11 @@ from lesioncore.calibration.band import fit_band
 from lesioncore.calibration.calibrator import checked
 from lesioncore.calibration.choice import Choice, choose, row_losses
 from lesioncore.calibration.conformal import ConformalSets, held_out_coverage
-from lesioncore.calibration.operating import check_sensitivity, fit_operating_point
+from lesioncore.calibration.operating import (
+    check_sensitivity,
+    fit_operating_point,
+    other_thresholds,
+)
 from lesioncore.calibration.record import Calibration, FittedOn
 from lesioncore.config import CalibrationMethod
 from lesioncore.errors import UsageError
@@ -106,7 +110,7 @@ def fit_calibration(
         operating_point=point,
         conformal=ConformalSets.fit(y, s, alpha),
         evidence=_evidence(
-            y, s, known, choice, point and point.threshold.value, alpha, resamples, seed
+            y, s, known, choice, chance, sensitivity, alpha, resamples=resamples, seed=seed
         ),
         notes=tuple(said),
     )
@@ -117,8 +121,10 @@ def _evidence(
     scores: FloatArray,
     groups: npt.NDArray[Any],
     choice: Choice,
-    threshold: float | None,
+    fitted: FloatArray,
+    sensitivity: float,
     alpha: float,
+    *,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -134,9 +140,12 @@ def _evidence(
             when: _curve(labels, chance) for when, chance in (("before", scores), ("after", after))
         },
         "coverage": held_out_coverage(labels, scores, choice.fold, alpha),
-        "abstention": []
-        if threshold is None
-        else [kept.to_dict() for kept in abstention_curve(labels, after, threshold)],
+        "abstention": [
+            kept.to_dict()
+            for kept in abstention_curve(
+                labels, fitted, other_thresholds(labels, fitted, choice.fold, sensitivity)
+            )
+        ],
     }
 
 

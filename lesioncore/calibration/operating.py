@@ -127,16 +127,22 @@ def fit_operating_point(
     sensitivity, specificity = shares(probabilities >= threshold.value)
     held_out: tuple[Interval | None, Interval | None] = (None, None)
     if fold is not None:
-        flagged = np.zeros(len(labels), bool)
-        for number in np.unique(fold):
-            inside = fold == number
-            limit = best(labels[~inside], probabilities[~inside])
-            flagged[inside] = probabilities[inside] >= limit
-        held_out = shares(flagged)
+        held_out = shares(probabilities >= other_thresholds(labels, probabilities, fold, wanted))
     return OperatingPoint(
         wanted, threshold, sensitivity, specificity, *held_out,
         notes=_notes(wanted, len(np.unique(groups[malignant])), specificity, held_out[0]),
     )  # fmt: skip
+
+
+def other_thresholds(
+    labels: FloatArray, probabilities: FloatArray, fold: npt.NDArray[np.int64], wanted: float
+) -> FloatArray:
+    """Return for each row the threshold that the other folds give, (n,)."""
+    found = np.empty(len(labels))
+    for number in np.unique(fold):
+        inside = fold == number
+        found[inside] = threshold_for(labels[~inside], probabilities[~inside], wanted)
+    return found
 
 
 def _notes(

@@ -7,7 +7,6 @@ from typing import Any
 from lesioncore.calibration.record import Calibration
 from lesioncore.metrics import Interval, score_text
 
-_SHARES = ("risk", "sensitivity", "specificity")
 _TITLES = {"log_loss": "log loss", "brier": "Brier score", "ece": "calibration error"}
 
 
@@ -63,7 +62,7 @@ def evidence_lines(calibration: Calibration) -> list[str]:
     return [
         *_choice_lines(calibration, evidence),
         "",
-        *_score_lines(evidence["scores"]),
+        *score_lines(evidence["scores"]),
         "",
         *_reliability_lines(evidence["reliability"]),
         "",
@@ -82,7 +81,8 @@ def _choice_lines(calibration: Calibration, evidence: dict[str, Any]) -> list[st
     return lines
 
 
-def _score_lines(scores: dict[str, Any]) -> list[str]:
+def score_lines(scores: dict[str, Any]) -> list[str]:
+    """Return log loss, Brier score and calibration error before and after, as a table."""
     rows = [
         (_TITLES[name], *(score_text(found[key]) for key in ("before", "after", "difference")))
         for name, found in scores.items()
@@ -111,10 +111,11 @@ def _coverage_lines(calibration: Calibration, coverage: dict[str, Any]) -> list[
 
 
 def _abstention_lines(curve: list[dict[str, Any]]) -> list[str]:
-    if not curve:
-        return ["No abstention curve: there is no operating point."]
-    rows = [(f"{kept['coverage']:.0%}", *(_share(kept[key]) for key in _SHARES)) for kept in curve]
-    return _table(("decided", "wrong", "sensitivity", "specificity"), rows)
+    rows = []
+    for kept in curve:
+        shares = (_share(kept[name]) for name in ("risk", "sensitivity", "specificity"))
+        rows.append((f"{kept['coverage']:.0%}", f"{kept['malignant']:,}", *shares))
+    return _table(("decided", "malignant", "wrong", "sensitivity", "specificity"), rows)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

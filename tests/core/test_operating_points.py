@@ -151,10 +151,22 @@ def test_a_sensitivity_that_cannot_be_is_refused(wanted: float) -> None:
 
 
 def test_leaving_the_least_sure_images_out_lowers_the_risk() -> None:
-    labels, scores = scores_of(4000, 6)
-    curve = abstention_curve(labels, scores, 0.5)
-    assert [kept.n for kept in curve] == [4000, 3800, 3600, 3200, 2800, 2400, 2000]
-    risks = [kept.risk for kept in curve]
-    assert risks == sorted(risks, reverse=True)
-    assert risks[0] == pytest.approx(((scores >= 0.5) != labels).mean())
-    assert curve[-1].sensitivity > curve[0].sensitivity
+    rng = np.random.default_rng(6)
+    scores = expit(3 * rng.normal(size=4000) - 1)
+    labels = (rng.random(4000) < scores).astype(float)
+    for threshold in (0.5, 0.2):
+        curve = abstention_curve(labels, scores, np.full(4000, threshold))
+        assert [kept.n for kept in curve] == [4000, 3800, 3600, 3200, 2800, 2400, 2000]
+        risks = [kept.risk for kept in curve]
+        assert risks == sorted(risks, reverse=True) and risks[-1] < risks[0] / 2
+        assert risks[0] == pytest.approx(((scores >= threshold) != labels).mean())
+        assert curve[-1].specificity > curve[0].specificity
+
+
+def test_the_first_images_left_out_are_those_at_the_threshold() -> None:
+    chance = np.linspace(0.01, 0.99, 99)
+    curve = abstention_curve((chance > 0.5).astype(float), chance, np.full(99, 0.3))
+    wrong = ((chance >= 0.3) & (chance <= 0.5)).sum()
+    assert curve[0].risk == pytest.approx(wrong / 99)
+    # Expected costs fall from 0.3 on to both sides, so the wrong ones near it leave first.
+    assert curve[-1].risk < curve[0].risk / 3
