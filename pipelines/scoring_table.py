@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +11,31 @@ import pandas as pd
 
 from lesioncore.diagnoses import harmonise, malignant
 from lesioncore.errors import LesionError, UsageError
-from lesioncore.files import read_table
 from lesioncore.progress import log
-from lesioncore.readers.tables import ALIASES, clean_ids, target_values
+from lesioncore.readers.tables import ALIASES, target_values
+from lesioncore.sites import (
+    UNKNOWN_WORDS,
+    harmonise_sex,
+    harmonise_site,
+    map_words,
+    plain_words,
+)
 from lesioncore.splits import assign_groups
 from pipelines.scoring_config import EvaluateConfig
+from pipelines.scoring_files import (
+    ID,
+    SCORE_NAMES,
+    compared_scores,
+    first_known,
+    numbers,
+    read_rows,
+    require,
+    score_columns,
+    some,
+)
 
-SCORE_NAMES = ("malignant", "score", "probability", "prediction", "prob", "oof_prediction")
-# The ids of a table that was read, whatever the file calls them.
-_ID = "id of the row"
 LABEL_NAMES = ("target", "label", "malignant", "benign_malignant")
+DIAGNOSIS_NAMES = (*ALIASES["diagnosis"], "iddx_full")
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class ScoredRows:
     policy : str, what the labels call malignant
     unmatched : dict of reason to number of rows
     unlabelled : int, rows whose label is unknown; they cannot be scored and are no failure
+    diagnoses : (n,) object, disease of each row, None where it is not stated; None without any
+    about : DataFrame or None, `image_id` and, where known, `age` (years), `sex`, `site` of a row
     """
 
     labels: npt.NDArray[np.float64]
@@ -49,10 +64,12 @@ class ScoredRows:
     policy: str
     unmatched: dict[str, int]
     unlabelled: int
+    diagnoses: npt.NDArray[Any] | None = None
+    about: pd.DataFrame | None = None
 
 
 def scored_rows(config: EvaluateConfig) -> ScoredRows:
-    """Return the rows that have a label and a score.
+    """Return the rows that have a label and a score of every model.
 
     Raises
     ------
@@ -60,18 +77,17 @@ def scored_rows(config: EvaluateConfig) -> ScoredRows:
         A file or a column is missing, an id is there twice, more than `max_failed` rows have no
         partner or no score, or no row is left.
     """
-    predictions = _read(config.predictions, config)
+    predictions = read_rows(config.predictions, config)
     apart = config.labels is not None
-    truth = predictions if config.labels is None else _read(config.labels, config)
+    truth = predictions if config.labels is None else read_rows(config.labels, config)
     table, policy, label_name = _truth_table(truth, config, apart)
-    names = _score_columns(predictions, config, None if apart else label_name)
     table["group"] = _group_column(truth, predictions, config)
-    scores = pd.DataFrame(
-        {f"score {name}": _numbers(predictions, name, config.predictions) for name in names}
-    )
-    scores.insert(0, "image_id", predictions[_ID])
+    table = table.assign(**_known_of(truth, predictions, config))
+    scores = compared_scores(predictions, config, None if apart else label_name)
+    models = [str(name) for name in scores if name != ID]
+    columns = [f"score {name}" for name in models]
+    scores.columns = pd.Index(["image_id", *columns])
     joined = table.merge(scores, on="image_id", how="outer", indicator="side", sort=False)
-    columns = list(scores.columns[1:])
     both = (joined["side"] == "both").to_numpy()
     unlabelled = both & joined["label"].isna().to_numpy()
     complete = both & joined[columns].notna().all(axis=1).to_numpy()
@@ -96,7 +112,7 @@ def scored_rows(config: EvaluateConfig) -> ScoredRows:
         labels=used["label"].to_numpy(np.float64),
         scores={
             name: used[column].to_numpy(np.float64)
-            for name, column in zip(names, columns, strict=True)
+            for name, column in zip(models, columns, strict=True)
         },
         groups=groups,
         grouped_by=grouped_by,
@@ -104,6 +120,8 @@ def scored_rows(config: EvaluateConfig) -> ScoredRows:
         policy=policy,
         unmatched=unmatched,
         unlabelled=int(unlabelled.sum()),
+        diagnoses=used["diagnosis"].to_numpy(object) if "diagnosis" in used else None,
+        about=used[[name for name in ("image_id", "age", "sex", "site") if name in used]],
     )
 
 
@@ -127,10 +145,10 @@ def read_scores(config: EvaluateConfig, named_by: str = "--score-column") -> pd.
     LesionError
         No file, no column of ids or scores, ids that are there twice, or a column of labels.
     """
-    table = _read(config.predictions, config)
-    name = _score_columns(table, config, None, named_by)[0]
-    scores = _numbers(table, name, config.predictions, named_by)
-    return pd.DataFrame({"image_id": table[_ID], "score": scores})
+    table = read_rows(config.predictions, config)
+    name = score_columns(table, config.predictions, config.score_column, None, named_by)[0]
+    scores = numbers(table, name, config.predictions, named_by)
+    return pd.DataFrame({"image_id": table[ID], "score": scores})
 
 
 def read_truth(config: EvaluateConfig) -> tuple[pd.DataFrame, str]:
@@ -139,7 +157,7 @@ def read_truth(config: EvaluateConfig) -> tuple[pd.DataFrame, str]:
     Without `labels` they are those beside the predictions. A label is 1, 0, or NaN for unknown.
     """
     path = config.labels or config.predictions
-    table, policy, _ = _truth_table(_read(path, config), config, config.labels is not None)
+    table, policy, _ = _truth_table(read_rows(path, config), config, config.labels is not None)
     return table, policy
 
 
@@ -148,38 +166,11 @@ def _truth_table(
 ) -> tuple[pd.DataFrame, str, str]:
     """Return ids, labels, patients and lesions; the policy; the column of the labels."""
     labels, policy, label_name = _labels(truth, config, apart)
-    table = pd.DataFrame({"image_id": truth[_ID], "label": labels})
+    table = pd.DataFrame({"image_id": truth[ID], "label": labels})
     for name in ("patient_id", "lesion_id"):
-        column = _first(truth, ALIASES[name])
+        column = first_known(truth, ALIASES[name])
         table[name] = truth[column] if column else None
     return table, policy, label_name
-
-
-def _read(path: Path, config: EvaluateConfig) -> pd.DataFrame:
-    """Return a table with its ids as text under `_ID`, each once."""
-    named = (config.id_column, config.group_column)
-    known = [*ALIASES["image_id"], *ALIASES["patient_id"], *ALIASES["lesion_id"], *named]
-    text = {name: str for name in known if name}  # or 0012 would become 12
-    csv = path.suffix.lower() != ".parquet"
-    table = read_table(path, **({"dtype": text} if csv else {}))
-    # --id-column names the column in whichever of the two files has it.
-    column = config.id_column if config.id_column in table else None
-    column = column or _first(table, ALIASES["image_id"])
-    if column is None:
-        raise LesionError(
-            f"{path} has no column of ids (it has: {_some(table.columns)})",
-            wanted=config.id_column or f"one of: {', '.join(ALIASES['image_id'])}",
-            mend="name it with --id-column",
-        )
-    table[_ID] = clean_ids(table[column])
-    twice = table[_ID].duplicated() | table[_ID].isna()
-    if twice.any():
-        raise LesionError(
-            f"{path}: {int(twice.sum())} rows have an id that is empty or was there before "
-            f"(first: {table[_ID][twice].iloc[0]})",
-            wanted="each image once",
-        )
-    return table
 
 
 def _labels(
@@ -188,23 +179,23 @@ def _labels(
     """Return labels (1, 0, NaN), the policy and the column that they come from."""
     path = config.labels or config.predictions
     if config.policy not in ("auto", "target"):
-        column = config.label_column or _first(truth, ALIASES["diagnosis"])
-        _require(truth, column, path, ALIASES["diagnosis"], "--label-column")
+        column = config.label_column or first_known(truth, ALIASES["diagnosis"])
+        require(truth, column, path, ALIASES["diagnosis"], "--label-column")
         words = truth[str(column)]
         table = {word: harmonise(config.source or "", word) for word in words.dropna().unique()}
         foreign = [str(word) for word, name in table.items() if name is None]
         if foreign:
-            log.warning("%d diagnoses count as unknown: %s", len(foreign), _some(foreign))
+            log.warning("%d diagnoses count as unknown: %s", len(foreign), some(foreign))
         return malignant(words.map(table), config.policy), config.policy, str(column)
     known = LABEL_NAMES if apart else [name for name in LABEL_NAMES if name not in SCORE_NAMES]
-    column = config.label_column or _first(truth, known)
-    if column is None and _first(truth, ALIASES["diagnosis"]):
+    column = config.label_column or first_known(truth, known)
+    if column is None and first_known(truth, ALIASES["diagnosis"]):
         raise UsageError(
             f"{path} has diagnoses and no label",
             wanted="to know which diagnoses count as malignant",
             mend="--policy cancer, --policy cancer+ak or --policy melanoma",
         )
-    _require(truth, column, path, known, "--label-column or a file with --labels")
+    require(truth, column, path, known, "--label-column or a file with --labels")
     values = target_values(truth[str(column)], str(column)).to_numpy(np.float64)
     wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
     if wrong.any():
@@ -216,38 +207,58 @@ def _labels(
     return values, "target", str(column)
 
 
-def _score_columns(
-    predictions: pd.DataFrame,
-    config: EvaluateConfig,
-    label: str | None,
-    named_by: str = "--score-column",
-) -> list[str]:
-    if config.score_column:
-        for name in config.score_column:
-            _require(predictions, name, config.predictions, (name,), named_by)
-        return list(dict.fromkeys(config.score_column))
-    known = SCORE_NAMES if label else (*SCORE_NAMES, "target")
-    column = _first(predictions, [name for name in known if name != label])
-    _require(predictions, column, config.predictions, known, named_by, "column of scores")
-    if column == "target" and predictions[column].dropna().isin((0, 1)).all():
-        raise LesionError(
-            f"{config.predictions}: the only score known by its name is target, "
-            "which holds labels (0 and 1)",
-            wanted=f"a column of scores (it has: {_some(_own(predictions))})",
-            mend=f"name it with {named_by}",
-        )
-    return [str(column)]
+def _known_of(
+    truth: pd.DataFrame, predictions: pd.DataFrame, config: EvaluateConfig
+) -> dict[str, pd.Series]:
+    """Return `diagnosis`, `age`, `sex` and `site` of the rows of `truth`, as far as known.
+
+    A disease is called by our table's name; a word that it does not have stays as it is.
+    """
+    found: dict[str, pd.Series] = {}
+    named = config.diagnosis_column
+    # What a tool writes beside its scores is its own guess, unless it is named.
+    beside = predictions if named else truth
+    if named and named not in predictions:
+        path = config.labels or config.predictions
+        require(truth, named, path, (named,), "--diagnosis-column")
+    diagnosis = _column_of(truth, beside, (named,) if named else DIAGNOSIS_NAMES)
+    if diagnosis is not None:
+        ours = map_words(diagnosis, lambda word: _disease(word, config.source or ""))
+        found["diagnosis"] = ours.astype(object).where(ours.notna(), None)
+    for name, words in (("sex", harmonise_sex), ("site", harmonise_site)):
+        column = _column_of(truth, predictions, ALIASES[name])
+        if column is not None:
+            found[name] = map_words(column, words)
+    age = _column_of(truth, predictions, ALIASES["age"])
+    if age is not None:
+        found["age"] = pd.to_numeric(age, errors="coerce")
+    return found
+
+
+def _disease(word: object, source: str) -> str | None:
+    own = None if plain_words(word) in UNKNOWN_WORDS else str(word)
+    return harmonise(source, word) or own
+
+
+def _column_of(
+    truth: pd.DataFrame, predictions: pd.DataFrame, names: tuple[str, ...]
+) -> pd.Series | None:
+    """Return the first of `names` that either file has, for the rows of `truth`."""
+    column = first_known(truth, names)
+    if column is not None:
+        return truth[column]
+    column = first_known(predictions, names)
+    return None if column is None else truth[ID].map(predictions.set_index(ID)[column])
 
 
 def _group_column(truth: pd.DataFrame, predictions: pd.DataFrame, config: EvaluateConfig) -> Any:
     """Return the values of `--group-column` for the rows of `truth`, from whichever file has it."""
-    name = config.group_column
-    if name is None:
+    if config.group_column is None:
         return None
-    if name in truth:
-        return truth[name]
-    _require(predictions, name, config.predictions, (name,), "--group-column")
-    return truth[_ID].map(predictions.set_index(_ID)[name])
+    name = config.group_column
+    if name not in truth:
+        require(predictions, name, config.predictions, (name,), "--group-column")
+    return _column_of(truth, predictions, (name,))
 
 
 def _groups(used: pd.DataFrame, config: EvaluateConfig) -> tuple[npt.NDArray[Any], str]:
@@ -269,42 +280,3 @@ def _refuse_past(unmatched: dict[str, int], config: EvaluateConfig) -> None:
         )
     if total:
         log.warning("left out: %s", counts)
-
-
-def _numbers(
-    table: pd.DataFrame, column: str, path: Path, named_by: str = "--score-column"
-) -> pd.Series:
-    try:
-        return pd.to_numeric(table[column]).astype("float64")
-    except (TypeError, ValueError) as error:
-        raise LesionError(
-            f"{path}: column {column} is not a column of numbers ({error})",
-            wanted="one score a row, higher for more malignant",
-            mend=f"name another with {named_by}",
-        ) from error
-
-
-def _first(table: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in table), None)
-
-
-def _require(
-    table: pd.DataFrame, column: str | None, path: Path, known: Sequence[str], flag: str,
-    what: str = "column of labels",
-) -> None:  # fmt: skip
-    if column is None or column not in table:
-        raise LesionError(
-            f"{path} has no {f'column {column}' if column else what} "
-            f"(it has: {_some(_own(table))})",
-            wanted=None if column else f"one of: {', '.join(known)}",
-            mend=f"name it with {flag}",
-        )
-
-
-def _own(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if name != _ID]
-
-
-def _some(names: Sequence[Any] | pd.Index) -> str:
-    shown = ", ".join(str(name) for name in list(names)[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

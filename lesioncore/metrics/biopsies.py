@@ -38,7 +38,7 @@ def number_needed_to_biopsy(
     another prevalence.
     """
     sweep = Sweep.of(y, s)
-    tps, fps = sweep.counts(weight_columns(weights, len(sweep.order)))
+    tps, fps = sweep.counts(weight_columns(weights, sweep.members.shape[1]))
     return as_given(called_per_found(tps, fps, sensitivity), weights)
 
 

@@ -6,12 +6,12 @@ logistic regression of the label on the logit of the probability.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from scipy.stats import norm
 
 from lesioncore.metrics.bootstrap import Interval, group_codes
 from lesioncore.metrics.checks import FloatArray, probabilities
@@ -71,9 +71,10 @@ def calibration_line(
     undefined = Interval(float("nan"), float("nan"), float("nan"))
     if not 0 < labels.sum() < len(labels):
         return CalibrationLine(undefined, undefined)
-    logits = logit(np.clip(chance, EDGE, 1 - EDGE))
+    inside = np.clip(chance, EDGE, 1 - EDGE)
+    logits = np.log(inside / (1 - inside))
     codes, _ = group_codes(groups, len(labels))
-    quantile = float(norm.ppf((1 + level) / 2))
+    quantile = NormalDist().inv_cdf((1 + level) / 2)
     ones = np.ones((len(labels), 1))
     intercept = _fit(ones, labels, logits, codes, quantile) or undefined
     if np.ptp(logits) == 0:
@@ -91,11 +92,11 @@ def _fit(
     quantile: float,
 ) -> Interval | None:
     """Return the last coefficient of a logistic regression, None where Newton finds no end."""
-    mean = labels.mean()
+    mean = float(labels.mean())
     beta = np.zeros(design.shape[1])
-    beta[0] = logit(mean) if not offset.any() else 0.0
+    beta[0] = 0.0 if offset.any() else math.log(mean / (1 - mean))
     for _ in range(_STEPS):
-        chance = expit(offset + design @ beta)
+        chance = 0.5 + 0.5 * np.tanh((offset + design @ beta) / 2)
         gap = labels - chance
         information = design.T @ (design * (chance * (1 - chance))[:, None])
         try:

@@ -8,11 +8,12 @@ group is one row.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
 
 from lesioncore.metrics.bootstrap import group_codes
 from lesioncore.metrics.checks import FloatArray, labels_and_scores
@@ -41,6 +42,21 @@ class AucTest:
     z: float
     p: float
 
+    @classmethod
+    def between(
+        cls, areas: FloatArray, covariance: FloatArray, a: int, b: int, *, level: float = 0.95
+    ) -> AucTest:
+        """Return the test of models `a` and `b` of what `auc_covariance` gives for several."""
+        value = float(areas[a] - areas[b])
+        variance = float(covariance[a, a] + covariance[b, b] - 2 * covariance[a, b])
+        se = math.sqrt(variance) if variance > 0 else 0.0 * variance  # rounding may go below 0
+        half = NormalDist().inv_cdf((1 + level) / 2) * se
+        # Equal scores have no variance and no difference; a difference without a variance is one
+        # of perfect separation, on which the normal test has nothing to say.
+        z = value / se if se > 0 else (0.0 if value == 0 and se == 0 else float("nan"))
+        p = math.erfc(abs(z) / math.sqrt(2))
+        return cls(float(areas[a]), float(areas[b]), value, value - half, value + half, se, z, p)
+
     def to_dict(self) -> dict[str, float | None]:
         """Return `value`, `low`, `high`, `z` and `p`; NaN becomes None, which is null in JSON."""
         named = {name: getattr(self, name) for name in ("value", "low", "high", "z", "p")}
@@ -67,19 +83,7 @@ def auc_test(
         Of the interval.
     """
     areas, covariance = auc_covariance(y, np.stack([np.asarray(a), np.asarray(b)]), groups)
-    value = float(areas[0] - areas[1])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    se = float(np.sqrt(max(variance, 0.0)))
-    if np.isnan(variance):
-        low = high = se = z = p = float("nan")
-    else:
-        half = float(norm.ppf((1 + level) / 2)) * se
-        low, high = value - half, value + half
-        # Equal scores have no variance and no difference; a difference without a variance is one
-        # of perfect separation, on which the normal test has nothing to say.
-        z = value / se if se > 0 else (0.0 if value == 0 else float("nan"))
-        p = float(2 * norm.sf(abs(z)))
-    return AucTest(float(areas[0]), float(areas[1]), value, low, high, se, z, p)
+    return AucTest.between(areas, covariance, 0, 1, level=level)
 
 
 def auc_covariance(
@@ -133,8 +137,18 @@ def auc_covariance(
 def _components(positive: npt.NDArray[np.bool_], scores: FloatArray) -> tuple[FloatArray, ...]:
     """Return each positive's share of negatives below it (m,), each negative's of positives
     above it (n,); ties count half."""
-    ranks = rankdata(scores)
+    ranks = _midranks(scores)
     m, n = int(positive.sum()), int((~positive).sum())
-    found = (ranks[positive] - rankdata(scores[positive])) / n
-    spared = 1 - (ranks[~positive] - rankdata(scores[~positive])) / m
+    found = (ranks[positive] - _midranks(scores[positive])) / n
+    spared = 1 - (ranks[~positive] - _midranks(scores[~positive])) / m
     return found, spared
+
+
+def _midranks(scores: FloatArray) -> FloatArray:
+    """Return the rank of each score (n,) from 1 up, tied scores sharing the mean of theirs."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) != 0)
+    sizes = np.diff(np.r_[starts, len(scores)])
+    ranks = np.empty(len(scores))
+    ranks[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
+    return ranks

@@ -134,12 +134,13 @@ def resampled(
     rows = next(iter(panels.values())).rows
     parts: dict[str, dict[str, list[FloatArray]]] = {name: {} for name in panels}
     alone = group_codes(groups, rows)[1] < 2
-    for columns in watch(weightings(rows, groups, strata, n, seed)):
+    no_draw = np.ones((rows, 1))  # none of them still has its names
+    for columns in watch(weightings(rows, groups, strata, n, seed)) if n else [no_draw]:
         for name, panel in panels.items():
             for score, values in panel.numbers(columns).items():
                 drawn = np.full_like(values, np.nan) if alone else values
                 parts[name].setdefault(score, []).append(drawn)
     return {
-        name: {score: np.concatenate(blocks, axis=-1) for score, blocks in found.items()}
+        name: {score: np.concatenate(blocks, axis=-1)[..., :n] for score, blocks in found.items()}
         for name, found in parts.items()
     }

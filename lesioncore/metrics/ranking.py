@@ -146,7 +146,7 @@ def threshold_for(y: npt.ArrayLike, s: npt.ArrayLike, sensitivity: float = 0.9) 
     NaN without positives. Fit it on validation or out-of-fold scores, never on the test list.
     """
     sweep = Sweep.of(y, s)
-    tps, _ = sweep.counts(weight_columns(None, len(sweep.order)))
+    tps, _ = sweep.counts(np.ones((sweep.members.shape[1], 1)))
     if tps[-1, 0] == 0:
         return float("nan")
     return float(sweep.thresholds[int(np.argmax(tps[:, 0] >= sensitivity * tps[-1, 0] - 1e-9))])
@@ -159,7 +159,7 @@ def roc_curve(y: npt.ArrayLike, s: npt.ArrayLike) -> tuple[FloatArray, FloatArra
     their neighbours are left out. A class that is missing makes its rates NaN.
     """
     sweep = Sweep.of(y, s, keep_positive_steps=False)
-    tps, fps = (counts[:, 0] for counts in sweep.counts(weight_columns(None, len(sweep.order))))
+    tps, fps = (counts[:, 0] for counts in sweep.counts(np.ones((sweep.members.shape[1], 1))))
     tpr = divide(tps, np.full(len(tps), tps[-1]))
     fpr = divide(fps, np.full(len(fps), fps[-1]))
     return fpr, tpr, sweep.thresholds
@@ -170,4 +170,4 @@ def _curve(
 ) -> tuple[FloatArray, FloatArray]:
     """Return cumulated positives (m, B); `bends` where positives in a row are no straight line."""
     sweep = Sweep.of(y, s, keep_positive_steps=bends)
-    return sweep.counts(weight_columns(weights, len(sweep.order)))
+    return sweep.counts(weight_columns(weights, sweep.members.shape[1]))

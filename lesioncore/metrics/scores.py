@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from lesioncore.metrics.bootstrap import bootstrap, mean
+from lesioncore.metrics.bootstrap import Interval, bootstrap, mean
 from lesioncore.metrics.calibration import brier, ece
+from lesioncore.metrics.checks import probabilities
+from lesioncore.metrics.panel import Panel, resampled
 from lesioncore.metrics.ranking import average_precision, partial_auc, roc_auc
 
 if TYPE_CHECKING:
@@ -33,6 +35,15 @@ TITLES = {
     "average_precision": "average precision",
     "brier": "Brier score",
     "ece": "calibration error",
+    "calibration_intercept": "calibration intercept (right at 0)",
+    "calibration_slope": "calibration slope (right at 1)",
+    "sensitivity_at_specificity_90": "sensitivity at 90% specificity",
+    "sensitivity_at_specificity_95": "sensitivity at 95% specificity",
+    "specificity_at_sensitivity_90": "specificity at 90% sensitivity",
+    "specificity_at_sensitivity_95": "specificity at 95% sensitivity",
+    "number_needed_to_biopsy_80": "number needed to biopsy at 80% sensitivity",
+    "number_needed_to_biopsy_90": "number needed to biopsy at 90% sensitivity",
+    "top15_sensitivity": "found in each patient's top 15",
 }
 
 Score = dict[str, "float | None"]
@@ -93,9 +104,12 @@ def score_malignancy(
     dict
         Metric to `value`, `low`, `high`, None where a class is missing.
     """
+    panel = Panel(*probabilities(labels, chances))
+    values = panel.numbers()
+    draws = resampled({"": panel}, groups, n=resamples, seed=seed)[""]
     return {
-        name: bootstrap(metric, labels, chances, groups=groups, n=resamples, seed=seed).to_dict()
-        for name, metric in MALIGNANCY_METRICS.items()
+        name: Interval.of(float(values[name][0]), draws[name]).to_dict()
+        for name in MALIGNANCY_METRICS
     }
 
 

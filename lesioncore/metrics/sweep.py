@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lesioncore.metrics.checks import FloatArray, labels_and_scores
 
-Indices = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -18,22 +20,16 @@ class Sweep:
 
     Attributes
     ----------
-    order : (n,) int64, the rows from the highest score down
-    starts : (m,) int64, place in `order` at which each step begins
     thresholds : (m + 1,) float64, +inf, then the lowest score of each step
-    positives : (p,) int64, rows that are positive, in their order
-    positive_steps : (k,) int64, steps with any positive
-    positive_starts : (k,) int64, place in `positives` at which those begin
+    members : (m, n) sparse, 1 where a row belongs to a step
+    positives : (m, n) sparse, the same of positive rows alone
     at_cuts : (T,) int64, number of steps whose scores are at or above each of the cuts
     """
 
-    order: Indices
-    starts: Indices
     thresholds: FloatArray
-    positives: Indices
-    positive_steps: Indices
-    positive_starts: Indices
-    at_cuts: Indices
+    members: csr_array
+    positives: csr_array
+    at_cuts: npt.NDArray[np.int64]
 
     @classmethod
     def of(
@@ -57,30 +53,24 @@ class Sweep:
         """
         labels, scores = labels_and_scores(y, s)
         wanted = np.asarray(cuts, dtype=np.float64).reshape(-1)
+        rows = len(labels)
         order = np.argsort(-scores, kind="stable")
         labels, scores = labels[order], scores[order]
-        if len(labels) == 0:
-            none = np.zeros(0, dtype=np.int64)
-            at_cuts = np.zeros(len(wanted), dtype=np.int64)
-            return cls(order, none, np.full(1, np.inf), none, none, none, at_cuts)
-        starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])
-        ends = np.r_[starts[1:], len(scores)]
-        share = np.add.reduceat(labels, starts) / (ends - starts)
+        starts = np.flatnonzero(np.diff(scores, prepend=np.inf) != 0) if rows else order
+        ends = np.r_[starts[1:], rows]
+        share = np.add.reduceat(labels, starts) / (ends - starts) if rows else labels
         pure = (share == 0) if keep_positive_steps else (share == 0) | (share == 1)
         same = pure[1:] & pure[:-1] & (share[1:] == share[:-1])
         called = np.searchsorted(-scores, -wanted, side="right")
-        starts = np.union1d(starts[np.r_[True, ~same]], called[called < len(scores)])
-        last = np.r_[starts[1:], len(scores)] - 1
+        if rows:
+            starts = np.union1d(starts[np.r_[True, ~same]], called[called < rows])
         places = np.flatnonzero(labels)
-        step_of = np.searchsorted(starts, places, side="right") - 1
-        first = np.flatnonzero(np.diff(step_of, prepend=-1))
         return cls(
-            order=order,
-            starts=starts,
-            thresholds=np.r_[np.inf, scores[last]],
-            positives=order[places],
-            positive_steps=step_of[first],
-            positive_starts=first,
+            thresholds=np.r_[np.inf, scores[np.r_[starts[1:], rows] - 1]]
+            if rows
+            else np.full(1, np.inf),
+            members=_steps(order, starts, rows),
+            positives=_steps(order[places], np.searchsorted(places, starts), rows),
             at_cuts=np.searchsorted(starts, called),
         )
 
@@ -92,14 +82,19 @@ class Sweep:
         columns : (n, B) float64
             Weights of the rows, in the order in which they were given to `of`.
         """
-        total = np.zeros((len(self.starts) + 1, columns.shape[1]))
+        total = np.zeros((len(self.thresholds), columns.shape[1]))
         found = np.zeros_like(total)
-        if len(self.starts):
-            np.add.reduceat(columns[self.order], self.starts, axis=0, out=total[1:])
-        # Most rows are negative in triage data: add up the positives alone and subtract.
-        if len(self.positives):
-            found[1 + self.positive_steps] = np.add.reduceat(
-                columns[self.positives], self.positive_starts, axis=0
-            )
-        tps = np.cumsum(found, axis=0)
-        return tps, np.cumsum(total, axis=0) - tps
+        np.cumsum(self.members @ columns, axis=0, out=total[1:])
+        np.cumsum(self.positives @ columns, axis=0, out=found[1:])
+        return found, total - found
+
+
+def _steps(
+    sorted_rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], rows: int
+) -> csr_array:
+    """Return the sparse (m, rows) of ones that adds up runs of `sorted_rows` from each start."""
+    from scipy.sparse import csr_array
+
+    ends = np.r_[starts, len(sorted_rows)] if len(starts) else np.zeros(1, dtype=np.int64)
+    ones = np.ones(len(sorted_rows))
+    return csr_array((ones, sorted_rows, ends), shape=(len(starts), rows))

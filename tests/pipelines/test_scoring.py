@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,21 @@ import pytest
 
 from lesioncore.commands import Command, run_commands
 from lesioncore.errors import LesionError, UsageError
-from lesioncore.metrics import average_precision, bootstrap, paired_bootstrap, partial_auc, roc_auc
+from lesioncore.metrics import (
+    auc_test,
+    average_precision,
+    bootstrap,
+    calibration_line,
+    net_benefit,
+    number_needed_to_biopsy,
+    paired_bootstrap,
+    partial_auc,
+    roc_auc,
+    sensitivity_at,
+    specificity_at,
+    threshold_for,
+    treat_all,
+)
 from pipelines.scoring import evaluate
 from pipelines.scoring_config import EvaluateConfig
 
@@ -106,6 +121,128 @@ def test_several_scores_are_compared_in_pairs(tmp_path, table, capsys):
     assert first["value"] == pytest.approx(expected.value, abs=1e-12)
     assert (first["low"], first["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
     assert "malignant - other" in capsys.readouterr().out
+
+
+def test_another_file_of_predictions_is_compared_in_pairs(tmp_path, table, capsys):
+    mine = table[["image_id", "malignant"]]
+    theirs = pd.DataFrame({"isic_id": table["image_id"] + ".jpg", "prob": table["other"]})
+    theirs.sample(frac=1, random_state=1).to_csv(tmp_path / "theirs.csv", index=False)
+    labels = table[["image_id", "target", "patient_id"]]
+    result = scores(tmp_path, mine, labels, against=[tmp_path / "theirs.csv"])
+    assert list(result["models"]) == ["predictions", "theirs"]
+    y, a, b, groups = (table[n] for n in ("target", "malignant", "other", "patient_id"))
+    (pair,) = result["differences"]
+    expected = paired_bootstrap(roc_auc, y, a, b, [f"patient:{name}" for name in groups], n=50)
+    assert pair["auc"]["value"] == pytest.approx(expected.value, abs=1e-12)
+    assert (pair["auc"]["low"], pair["auc"]["high"]) == pytest.approx((expected.low, expected.high))
+    assert pair["delong"] == pytest.approx(auc_test(y, a, b).to_dict(), abs=1e-12)
+    assert pair["delong_by_group"] == pytest.approx(auc_test(y, a, b, groups).to_dict(), abs=1e-9)
+    shown = capsys.readouterr().out
+    assert "AUC, DeLong by patient_id" in shown
+    assert "p = " in shown or "p < " in shown
+
+
+def test_files_with_one_name_are_told_apart_and_each_may_have_several_scores(tmp_path, table):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        table.to_csv(tmp_path / folder / "p.csv", index=False)
+    config = EvaluateConfig(
+        predictions=tmp_path / "a" / "p.csv", against=[tmp_path / "b" / "p.csv"],
+        score_column=["malignant", "other"], out=tmp_path / "scores.json", resamples=5,
+    )  # fmt: skip
+    evaluate(config)
+    result = json.loads((tmp_path / "scores.json").read_text())
+    assert list(result["models"]) == [
+        "a/p: malignant", "a/p: other", "b/p: malignant", "b/p: other"
+    ]  # fmt: skip
+    assert len(result["differences"]) == 6
+    same = next(d for d in result["differences"] if {d["a"][5:], d["b"][5:]} == {"malignant"})
+    assert (same["auc"]["high"], same["delong"]["p"]) == (0, 1)
+
+
+def test_a_row_that_the_other_file_lacks_is_counted(tmp_path, table):
+    table[["image_id", "other"]].iloc[3:].to_csv(tmp_path / "theirs.csv", index=False)
+    options = {"against": [tmp_path / "theirs.csv"], "score_column": ["malignant", "other"]}
+    with pytest.raises(LesionError, match="3 rows without a score"):
+        scores(tmp_path, table.drop(columns="other"), **options)
+    result = scores(tmp_path, table.drop(columns="other"), max_failed=3, **options)
+    assert result["n"] == 297
+
+
+def test_numbers_of_decisions_are_those_of_the_metrics(tmp_path, table):
+    result = scores(tmp_path, table)
+    y, s = table["target"], table["malignant"]
+    assert result["sensitivity_at_specificity_95"]["value"] == sensitivity_at(y, s, 0.95)
+    assert result["specificity_at_sensitivity_90"]["value"] == specificity_at(y, s, 0.9)
+    needed = result["number_needed_to_biopsy_80"]
+    assert needed["value"] == pytest.approx(number_needed_to_biopsy(y, s, 0.8))
+    assert needed["low"] < needed["value"] < needed["high"]
+    curve = result["decision_curve"]
+    assert curve["net_benefit"] == pytest.approx(list(net_benefit(y, s)))
+    assert curve["treat_all"] == pytest.approx(list(treat_all(y.mean())))
+    assert all(low <= high for low, high in zip(curve["low"], curve["high"], strict=True))
+    assert result["calibration_slope"]["value"] == pytest.approx(
+        calibration_line(y, s).slope.value, abs=1e-9
+    )
+
+
+def test_the_operating_point_is_fitted_unless_it_is_given(tmp_path, table, capsys):
+    y, s = table["target"], table["malignant"]
+    point = scores(tmp_path, table)["operating_point"]
+    assert point["threshold"] == threshold_for(y, s, 0.9)
+    assert point["sensitivity"]["value"] >= 0.9
+    point = scores(tmp_path, table, threshold=0.3)["operating_point"]
+    called = s >= 0.3
+    assert (point["threshold"], point["chosen"]) == (0.3, "given")
+    expected = {
+        "sensitivity": called[y == 1].mean(), "specificity": 1 - called[y == 0].mean(),
+        "ppv": y[called].mean(), "npv": 1 - y[~called].mean(), "called": called.mean(),
+    }  # fmt: skip
+    for rate, value in expected.items():
+        assert point[rate]["value"] == pytest.approx(value), rate
+        assert point[rate]["low"] <= value <= point[rate]["high"]
+    assert "calling 0.3 and above (given)" in capsys.readouterr().out
+
+
+def test_each_diagnosis_is_counted_and_claimed_only_with_enough_rows(tmp_path, table, capsys):
+    words = np.where(table["target"] == 1, "mel", "nv").astype(object)
+    words[np.flatnonzero(table["target"] == 1)[:5]] = "bcc"
+    words[np.flatnonzero(table["target"] == 0)[:40]] = "a word of their own"
+    words[np.flatnonzero(table["target"] == 0)[40:43]] = None
+    table["dx"] = words
+    result = scores(tmp_path, table, threshold=0.4)
+    rows = {row["diagnosis"]: row for row in result["diagnoses"]}
+    assert sum(row["n"] for row in rows.values()) == 300
+    names = list(rows)
+    assert names[:2] == ["melanoma", "basal cell carcinoma"]
+    assert rows["basal cell carcinoma"]["called_share"] == {
+        "value": None, "low": None, "high": None, "reason": "n = 5: too few"
+    }  # fmt: skip
+    mel = (words == "mel").astype(bool)
+    assert rows["melanoma"]["called"] == int((table["malignant"][mel] >= 0.4).sum())
+    assert rows["melanoma"]["called_share"]["value"] == pytest.approx(
+        (table["malignant"][mel] >= 0.4).mean()
+    )
+    against = mel | (table["target"] == 0)
+    assert rows["melanoma"]["auc"]["value"] == pytest.approx(
+        roc_auc(table["target"][against], table["malignant"][against])
+    )
+    assert rows["a word of their own"]["malignant"] == 0
+    assert rows["not stated"]["n"] == 3
+    shown = capsys.readouterr().out
+    assert "By diagnosis" in shown
+    assert "n = 5: too few" in shown
+
+
+def test_a_diagnosis_beside_the_scores_is_the_tool_s_own_guess(tmp_path, table):
+    predictions = table[["image_id", "malignant"]].assign(diagnosis="melanoma")
+    labels = table[["image_id", "target"]]
+    assert "diagnoses" not in scores(tmp_path, predictions, labels)
+    named = scores(tmp_path, predictions, labels, diagnosis_column="diagnosis")
+    assert [row["diagnosis"] for row in named["diagnoses"]] == ["melanoma"]
+    assert named["diagnoses"][0]["auc"]["reason"] == "of both classes"
+    with pytest.raises(LesionError, match="no column nonesuch"):
+        scores(tmp_path, predictions, labels, diagnosis_column="nonesuch")
 
 
 def test_diagnoses_need_a_policy(tmp_path, table):
@@ -222,6 +359,21 @@ def test_public_predictions_with_patients(real_data: Path, tmp_path, capsys):
     result = json.loads((tmp_path / "scores.json").read_text())
     assert (result["n"], result["positives"], result["groups"]["n"]) == (3561, 273, 614)
     assert result["auc"]["value"] == pytest.approx(0.978, abs=5e-4)  # as its README says
+    assert {"melanoma", "basal cell carcinoma"} <= {row["diagnosis"] for row in result["diagnoses"]}
+
+
+@pytest.mark.real_data
+def test_four_public_models_are_compared_quickly(real_data: Path, tmp_path):
+    table = real_data / "isic2024_slice3d_sample" / "third_party_predictions_4models.csv"
+    names = pd.read_csv(table, nrows=1).columns[2:].tolist()
+    config = EvaluateConfig(predictions=table, score_column=names, out=tmp_path / "scores.json")
+    start = time.process_time()
+    assert evaluate(config) == 0
+    assert time.process_time() - start < 10  # about two seconds alone
+    result = json.loads((tmp_path / "scores.json").read_text())
+    assert (result["n"], result["positives"], len(result["differences"])) == (28010, 27, 6)
+    areas = [round(model["auc"]["value"], 2) for model in result["models"].values()]
+    assert areas == [0.86, 0.68, 0.85, 0.74]  # as its README says
 
 
 def test_labels_beside_out_of_fold_scores_are_not_taken_for_scores(tmp_path, table):
