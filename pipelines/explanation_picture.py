@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesioncore.files import atomic_path
-from pipelines.contours import PREDICTION_COLOUR, contour_paths, outlined
+from pipelines.contours import PREDICTION_COLOUR, contour_paths, fit, outlined
 from pipelines.pipeline import NOTICE
 
 if TYPE_CHECKING:
     from pipelines.explanation import Explanation
 
 _INK, _QUIET, _FOR, _AGAINST = "#1c1b1f", "#5e5c64", "#b23b3b", "#2f6f9f"
+# How opaque the strongest evidence is, and how soon weaker evidence shows.
+_STRENGTH, _SOFTNESS = 0.75, 0.7
 _YELLOW = "#" + "".join(f"{value:02x}" for value in PREDICTION_COLOUR)
 
 
@@ -57,6 +59,30 @@ def save_picture(path: Path, pixels: NDArray[np.uint8], found: Explanation) -> N
     plt.close(figure)
 
 
+def evidence_picture(found: Explanation, size: int = 480) -> NDArray[np.uint8]:
+    """Return the evidence over what the network saw, with the outline of the mask, as a picture.
+
+    Parameters
+    ----------
+    found : Explanation
+    size : int
+        Longer side, pixels.
+
+    Returns
+    -------
+    (h, w, 3) uint8 RGB
+    """
+    import cv2
+
+    crop, _ = fit(found.result.crop, size)
+    heat = np.clip(cv2.resize(found.heat, crop.shape[1::-1]), 0, 1)
+    colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    weight = (_STRENGTH * heat**_SOFTNESS)[..., None]
+    blended = (crop * (1 - weight) + colours * weight).round().astype(np.uint8)
+    mask = found.mask >= 0.5
+    return outlined(blended, None, mask if mask.any() else None, size)
+
+
 def _image(axis: Any, picture: NDArray[np.uint8], title: str) -> None:
     axis.imshow(picture)
     axis.set_title(title, fontsize=10, color=_INK)
@@ -71,7 +97,7 @@ def _evidence(axis: Any, found: Explanation) -> None:
     said = "none" if np.isnan(share) else f"{share:.0%} inside, area {found.inside.area:.0%}"
     _image(axis, found.result.crop, f"evidence for malignancy: {said}")
     colours = matplotlib.colormaps["inferno"](found.heat)
-    colours[..., 3] = 0.75 * np.clip(found.heat, 0, 1) ** 0.7
+    colours[..., 3] = _STRENGTH * np.clip(found.heat, 0, 1) ** _SOFTNESS
     axis.imshow(colours)
     for path in contour_paths(found.mask >= 0.5, found.mask.shape):
         axis.plot(path[:, 0], path[:, 1], color="black", linewidth=2.6)
