@@ -6,6 +6,7 @@ is random comes in as numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
+Point = tuple[float, float]
 
 #: The whole picture.
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -21,6 +23,8 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _FRAME = 0.06
 #: Lightness (0 to 100) below which a pixel of the frame is a vignette's corner, not skin.
 _DARK = 15.0
+#: How far a click on what does not stand out reaches, as a part of the picture's side.
+_AROUND = 0.12
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,67 @@ def saliency_prompt(image: NDArray[np.uint8], margin: float = 0.05) -> Prompt | 
     levels = np.round(weighted * (255 / top)).astype(np.uint8)
     cut, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return mask_prompt(levels > cut, margin)
+
+
+def clicked_box(
+    distance: NDArray[np.float32],
+    inside: Sequence[Point],
+    outside: Sequence[Point] = (),
+    margin: float = 0.05,
+) -> Box:
+    """Return the box that clicks speak of, for a network that learned from boxes alone.
+
+    Each click on the lesion takes in the part of `distance` above Otsu's threshold around it, or
+    only its own surroundings where nothing stands out. Each click beside the lesion moves the side
+    of the box that costs least, as long as all clicks on the lesion stay inside.
+
+    Parameters
+    ----------
+    distance : (H, W) float32
+        How far each pixel is from skin, see `saliency`.
+    inside, outside : sequence of (y, x)
+        Clicks on the lesion and beside it, in fractions of the picture.
+    margin : float
+        See `mask_prompt`.
+    """
+    parts = [_part_around(distance, point) for point in inside] or [WHOLE]
+    top, left, bottom, right = zip(*parts, strict=True)
+    box = grow((min(top), min(left), max(bottom), max(right)), margin)
+    for point in outside:
+        box = _cut(box, point, inside)
+    return box
+
+
+def _part_around(distance: NDArray[np.float32], point: Point) -> Box:
+    """Return the box of the part that stands out around a point, else of its surroundings."""
+    height, width = distance.shape
+    y, x = point
+    row, column = min(height - 1, int(y * height)), min(width - 1, int(x * width))
+    near = _inside((y - _AROUND, x - _AROUND, y + _AROUND, x + _AROUND))
+    top = float(distance.max())
+    if top < 1:
+        return near
+    levels = np.round(distance * (255 / top)).astype(np.uint8)
+    cut, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    _, labels = cv2.connectedComponents((levels > cut).astype(np.uint8), connectivity=4)
+    if labels[row, column] == 0:
+        return near
+    found = mask_prompt(labels == labels[row, column], margin=0.0)
+    assert found is not None
+    return found.box
+
+
+def _cut(box: Box, point: Point, keep: Sequence[Point]) -> Box:
+    """Return the largest part of a box beside a point that holds all of `keep`, else the box."""
+    y0, x0, y1, x1 = box
+    y, x = point
+    if not (y0 < y < y1 and x0 < x < x1):
+        return box
+    parts = [(y, x0, y1, x1), (y0, x, y1, x1), (y0, x0, y, x1), (y0, x0, y1, x)]
+    parts = [
+        one for one in parts if all(one[0] < a < one[2] and one[1] < b < one[3] for a, b in keep)
+    ]
+    return max(parts, key=lambda one: (one[2] - one[0]) * (one[3] - one[1]), default=box)
 
 
 def grow(box: Box, margin: float) -> Box:
