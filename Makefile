@@ -56,5 +56,5 @@ $(VENV)/.run: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline,synthesis,boost,serve,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline,synthesis,boost,serve,export,test,dev]'
 	@touch $(VENV)/.run $@

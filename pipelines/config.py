@@ -123,14 +123,16 @@ class StageOptions(ComputeOptions):
             of weights that ship; left out, those
         classifier: run folder of `clsstage train` (RUN/classification of a `lesion run`), or the
             name of weights that ship; left out, those
-        run: folder of a `lesion run`, in place of segmenter and classifier
+        run: folder of a `lesion run` or of a `lesion export`, in place of segmenter and classifier
         tta: average masks over views, the four mirrorings (flips) or all eight symmetries (d4)
+        engine: what runs the graphs of a `lesion export`
     """
 
     segmenter: Path | None = None
     classifier: Path | None = None
     run: Path | None = None
     tta: Tta | None = None
+    engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from lesioncore.errors import LesionError
 
 if TYPE_CHECKING:
-    from clsstage.predictor import LesionClassifier
+    from clsstage.one_image import ImageClassifier
     from lesioncore.cache import MaskEntry
+    from lesioncore.onnx_session import Engine
     from lesioncore.calibration import Calibrated
     from segstage.predictor import LesionSegmenter
+    from segstage.runtime import RuntimeSegmenter
 
 NOTICE = "research use, not a diagnosis"
 
@@ -95,7 +97,9 @@ class LesionPipeline:
     (0.07, 'ok')
     """
 
-    def __init__(self, segmenter: LesionSegmenter, classifier: LesionClassifier) -> None:
+    def __init__(
+        self, segmenter: LesionSegmenter | RuntimeSegmenter, classifier: ImageClassifier
+    ) -> None:
         self.segmenter = segmenter
         self.classifier = classifier
 
@@ -110,14 +114,16 @@ class LesionPipeline:
         precision: str = "auto",
         calibration: str = "auto",
         prevalence: float | None = None,
+        engine: Engine = "onnxruntime",
     ) -> LesionPipeline:
         """Return the pipeline of two trained stages.
 
         Parameters
         ----------
         segmenter : path
-            Run folder of `segstage train` or a weights folder. The folder of a `lesion run` holds
-            both stages, and `classifier` is then left out. None takes the weights that ship.
+            Run folder of `segstage train` or a weights folder. The folder of a `lesion run` or of
+            a `lesion export` holds both stages, and `classifier` is then left out. None takes the
+            weights that ship.
         classifier : path, optional
             Run folder of `clsstage train` or a weights folder. With neither, both are those that
             ship.
@@ -132,16 +138,22 @@ class LesionPipeline:
             `lesion calibrate`.
         prevalence : float, optional
             Part of the lesions here that is malignant; probabilities are moved to it.
+        engine : str
+            What runs an exported run: "onnxruntime" or "openvino".
 
         Raises
         ------
         LesionError
             No weights there, an unfinished run, or the two folders the wrong way round.
         """
+        first, second = stage_folders(segmenter, classifier)
+        if first is not None and first == second:
+            from pipelines.bundle import load_bundle
+
+            return load_bundle(first, engine=engine, calibration=calibration, prevalence=prevalence)
         from clsstage.predictor import LesionClassifier
         from segstage.predictor import LesionSegmenter
 
-        first, second = stage_folders(segmenter, classifier)
         return cls(
             LesionSegmenter.load(first, device, precision, tta=tta),
             LesionClassifier.load(
@@ -236,7 +248,7 @@ def stage_folders(
 ) -> tuple[Path | None, Path | None]:
     """Return the folders of both stages; the folder of a `lesion run` holds both.
 
-    None is the weights that ship.
+    None is the weights that ship. The folder of a `lesion export` stands for both.
 
     Raises
     ------
@@ -248,12 +260,14 @@ def stage_folders(
     if segmenter is None:
         return None, None
     segmenter = Path(fspath(segmenter))
+    if (segmenter / "bundle.json").is_file():
+        return segmenter, segmenter
     stages = segmenter / "segmentation", segmenter / "classification"
     for stage in stages:
         if not (stage / "run.json").is_file():
             raise LesionError(
                 f"{segmenter} is not the folder of a `lesion run`: it has no {stage.name}/run.json",
-                wanted="such a folder, or a segmenter and a classifier",
+                wanted="such a folder, one of lesion export, or a segmenter and a classifier",
                 mend="lesion run --dataset NAME --root DIR --out DIR",
             )
     return stages

@@ -45,6 +45,7 @@ def predict(config: PredictConfig) -> int:
         precision=config.precision,
         calibration=config.calibration,
         prevalence=config.prevalence,
+        engine=config.engine,
     )
     calibration = pipeline.classifier.calibration
     if calibration is not None:

@@ -28,6 +28,8 @@ class Segmenter(nn.Module):
     summary: ClassVar[str] = ""
     #: Whether there is anything to learn; `segstage train` only scores the others.
     trainable: ClassVar[bool] = True
+    #: Whether `forward` is one fixed graph, which ONNX can hold.
+    exportable: ClassVar[bool] = False
     #: Whether ``__init__`` takes the name of an ``encoder``.
     has_encoder: ClassVar[bool] = True
 

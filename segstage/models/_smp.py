@@ -31,6 +31,7 @@ class SmpSegmenter(Segmenter):
 
     #: What errors call the network.
     title: ClassVar[str] = ""
+    exportable = True
 
     def __init__(
         self,

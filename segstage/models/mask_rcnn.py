@@ -84,6 +84,7 @@ class MaskRCNN(SmpSegmenter):
         Channels of the pyramid and of the mask head.
     """
 
+    exportable = False  # how many boxes it finds depends on the image
     summary = "torchvision's Mask R-CNN, one lesion class; {instances: best or union}"
     title = "Mask R-CNN"
 
