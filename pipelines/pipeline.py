@@ -15,8 +15,8 @@ from lesioncore.errors import LesionError
 if TYPE_CHECKING:
     from clsstage.one_image import ImageClassifier
     from lesioncore.cache import MaskEntry
-    from lesioncore.onnx_session import Engine
     from lesioncore.calibration import Calibrated
+    from lesioncore.onnx_session import Engine
     from segstage.predictor import LesionSegmenter
     from segstage.runtime import RuntimeSegmenter
 
