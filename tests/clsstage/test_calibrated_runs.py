@@ -1,4 +1,4 @@
-"""A run's calibration comes from held-out scores; it is used, stated and left out as it should be."""
+"""A calibration comes from held-out scores; it is used, stated and left out where it should be."""
 
 from __future__ import annotations
 
