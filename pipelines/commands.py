@@ -25,6 +25,7 @@ from pipelines.explain_config import ExplainConfig
 from pipelines.export_config import ExportConfig
 from pipelines.prepare_config import PrepareConfig
 from pipelines.scoring_config import EvaluateConfig
+from pipelines.serving.config import ServeConfig, SkinCheckConfig
 from pipelines.stack_config import StackPredictConfig, StackTrainConfig
 from pipelines.synthesis_config import SynthesizeConfig
 
@@ -49,6 +50,16 @@ COMMANDS: CommandTree = {
         "pipelines.explain:explain",
         "show what the probability of photographs rests on",
         positional=("photos", "+"),
+    ),
+    "serve": Command(
+        ServeConfig,
+        "pipelines.serving.serve:serve",
+        "answer over HTTP, with a page for people",
+    ),
+    "skin-check": Command(
+        SkinCheckConfig,
+        "pipelines.serving.skin_reference:make_reference",
+        "make the reference by which serve refuses what is no skin lesion",
     ),
     "export": Command(
         ExportConfig,
