@@ -17,13 +17,14 @@ from pipelines.config import (
     DoctorConfig,
     OverlayConfig,
     PredictConfig,
-    ReportConfig,
     RunConfig,
 )
 from pipelines.ensemble_config import EnsembleConfig
 from pipelines.explain_config import ExplainConfig
 from pipelines.export_config import ExportConfig
 from pipelines.prepare_config import PrepareConfig
+from pipelines.qa.config import QaConfig, QaExportConfig
+from pipelines.report_config import ReportConfig
 from pipelines.scoring_config import EvaluateConfig
 from pipelines.serving.config import ServeConfig, SkinCheckConfig
 from pipelines.stack_config import StackPredictConfig, StackTrainConfig
@@ -50,6 +51,18 @@ COMMANDS: CommandTree = {
         "pipelines.explain:explain",
         "show what the probability of photographs rests on",
         positional=("photos", "+"),
+    ),
+    "qa": Command(
+        QaConfig,
+        "pipelines.qa.commands:review",
+        "look through masks in the browser: accept, reject, flag or mend each",
+        commands={
+            "export": Command(
+                QaExportConfig,
+                "pipelines.qa.commands:export",
+                "write what reviewers decided into the cache, as PNG masks and as tables",
+            )
+        },
     ),
     "serve": Command(
         ServeConfig,
@@ -107,7 +120,9 @@ COMMANDS: CommandTree = {
         "fit what scores mean on cases whose truth is known, and where to flag",
     ),
     "report": Command(
-        ReportConfig, "pipelines.report:report", "write the report of a run as one HTML file"
+        ReportConfig,
+        "pipelines.report:report",
+        "write the report of a run, or of any table of predictions, as one HTML file",
     ),
     "doctor": Command(
         DoctorConfig, "pipelines.doctor:doctor", "check this machine, and a data set if named"

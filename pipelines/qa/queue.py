@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import (
     Connection,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -113,6 +114,14 @@ def claim(store: Store, reviewer: str, page: str, count: int) -> list[str]:
             .limit(count)
         ).scalars()
         return [one for one in found.all() if take(connection, one, reviewer, page, now)]
+
+
+def left_open(store: Store) -> str:
+    """Return in words how many images still need a reviewer."""
+    with store.reading() as connection:
+        query = select(func.count(), func.sum(case((items.c.open, 1), else_=0)))
+        total, left = connection.execute(query.where(items.c.wanted > 0)).one()
+    return f"{left or 0:,} of {total:,} images to look at"
 
 
 def left_for(store: Store, reviewer: str) -> int:

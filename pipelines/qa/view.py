@@ -1,0 +1,70 @@
+"""What the page gets to know of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from urllib.parse import urlencode
+
+from lesioncore.errors import LesionError
+from pipelines.qa.pixels import view_shape
+from pipelines.qa.round import ReviewRound
+
+
+def item(review: ReviewRound, image_id: str, reviewer: str) -> dict[str, Any]:
+    """Return what the page shows of an image, as plain values.
+
+    `width` and `height` are those of the page's picture; `mask` changes its address whenever what
+    stands behind it changes, so that browsers may keep it.
+    """
+    turn = review.turn(image_id)
+    said: dict[str, Any] = {"id": image_id, "why": turn.why, "problem": "", "other": None}
+    try:
+        shown = review.shown(image_id, reviewer)
+        height, width = view_shape(shown.mask.shape)  # type: ignore[arg-type]
+    except LesionError as error:
+        return said | {"problem": error.found, "facts": _facts(review, image_id), "action": ""}
+    version = f"{shown.before.version}.{shown.decision}"
+    if review.against is not None and image_id in review.against:
+        said["other"] = _address("mask", image=image_id, of="other")
+    return said | {
+        "picture": _address("image", image=image_id, v=shown.before.image_sha256[:12]),
+        "mask": _address("mask", image=image_id, v=version),
+        "width": width,
+        "height": height,
+        "facts": _facts(review, image_id),
+        "action": shown.action,
+        "note": shown.note,
+        "by": shown.by,
+    }
+
+
+def _address(path: str, **query: str) -> str:
+    return f"/{path}?{urlencode(query)}"
+
+
+def _facts(review: ReviewRound, image_id: str) -> list[list[str]]:
+    """Return names and values of what is known of the cache's mask."""
+    row = review.baseline.facts(image_id)
+    pixels = int(row["height"]) * int(row["width"])
+    found = [
+        ["mask", f"{row['status']}{': ' + row['reason'] if row['reason'] else ''}"],
+        ["quality", _number(row["quality"])],
+        ["score", _number(row["score"])],
+        ["disagreement", _number(row["disagreement"])],
+        ["area", f"{100 * int(row['area']) / pixels:.1f} %" if pixels else ""],
+        ["image", f"{row['width']} × {row['height']} px" if pixels else ""],
+        ["made by", _maker(str(row["member"]), int(row["revision"]))],
+    ]
+    return [[name, value] for name, value in found if value]
+
+
+def _maker(member: str, revision: int) -> str:
+    if revision:
+        return f"a person, revision {revision}"
+    named = {"mean": "all members", "truth": "the archive", "import": "an import", "": ""}
+    return named.get(member, f"member {member}")
+
+
+def _number(value: Any) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"
