@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesioncore.leaks import is_leaking, model_columns
+from clsstage.shortcuts import SHORTCUTS
+from lesioncore.leaks import model_columns
 from pipelines.stack.features.formulas import FORMULAS, Formula
 from pipelines.stack.features.outliers import outlier_factors
 from pipelines.stack.features.patients import (
@@ -111,7 +112,7 @@ def score_columns(rows: pd.DataFrame) -> list[str]:
 
 def metadata_columns(rows: pd.DataFrame) -> list[str]:
     """Return the numbers of the manifest itself that a model may see."""
-    own = [n for n in model_columns(rows) if not n.startswith((SCORE, MASK)) and not is_leaking(n)]
+    own = [n for n in model_columns(rows) if not n.startswith((SCORE, MASK)) and n not in SHORTCUTS]
     return [name for name in (*_CORE, *own) if name in rows]
 
 
