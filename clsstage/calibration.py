@@ -45,6 +45,8 @@ def calibrate_run(
     *,
     sensitivity: float = 0.9,
     alpha: float = 0.1,
+    resamples: int | None = None,
+    seed: int = 0,
 ) -> Calibration:
     """Return the calibration that a run's own held-out scores give.
 
@@ -58,6 +60,8 @@ def calibrate_run(
         That the operating point is fitted for.
     alpha : float
         Of the prediction sets.
+    resamples, seed : int
+        As of `fit_calibration`.
 
     Raises
     ------
@@ -87,6 +91,8 @@ def calibrate_run(
         method=method,
         sensitivity=sensitivity,
         alpha=alpha,
+        resamples=resamples,
+        seed=seed,
         notes=("the epoch was chosen on these images, which flatters their scores a little",)
         if best
         else (),

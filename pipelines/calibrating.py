@@ -48,7 +48,12 @@ def calibrate(config: CalibrateConfig) -> int:
         from clsstage.calibration import calibrate_run
 
         fitted = calibrate_run(
-            run, config.method, sensitivity=config.sensitivity, alpha=config.alpha
+            run,
+            config.method,
+            sensitivity=config.sensitivity,
+            alpha=config.alpha,
+            resamples=config.resamples,
+            seed=config.seed,
         )
     else:
         fitted, own = _on_predictions(config, run)
@@ -144,7 +149,7 @@ def _own_lines(
     own = None if run is None else calibration_in(run.folder)
     if own is None:
         return []
-    options: dict[str, Any] = {"resamples": config.resamples, "seed": config.seed}
+    options: dict[str, Any] = {"resamples": config.resamples or 1000, "seed": config.seed}
     found = compare(rows.labels, scores, own.apply(scores).malignant, rows.groups, **options)
     flagged = np.asarray(own.apply(scores).flagged)
     lines = ["", "The same cases by the calibration that the run has:", *score_lines(found)]

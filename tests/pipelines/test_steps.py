@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,16 @@ def test_differences_names_fields_and_both_values() -> None:
     ]
     digest = "0123456789abcdef" * 4
     assert differences({"sha": digest}, {"sha": "f" * 64}) == ["sha was 01234567… and is ffffffff…"]
+
+
+def test_an_option_that_came_later_had_its_default(chain: Chain) -> None:
+    chain.run()
+
+    def steps(value: str) -> list[Step]:
+        train = chain.steps()[0]
+        later = {"data": {"rows": 5}, "options": {**chain.options, "later": value}}
+        defaults = {"options": {"later": "auto"}}
+        return [dataclasses.replace(train, inputs=lambda: later, defaults=defaults)]
+
+    assert run_steps(steps("auto"), chain.ledger) == []
+    assert run_steps(steps("other"), chain.ledger) == ["train"]
