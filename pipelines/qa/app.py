@@ -266,5 +266,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _as_json(_request: Request, error: Exception) -> Response:
-    found = error.found if isinstance(error, LesionError) else str(error)
-    return JSONResponse({"detail": found}, 422)
+    said = str(error)
+    if isinstance(error, LesionError):
+        said = f"{error.found} (wanted: {error.wanted})" if error.wanted else error.found
+    return JSONResponse({"detail": said}, 422)

@@ -54,7 +54,8 @@ class Store:
             self._prepare(create)
 
     def __str__(self) -> str:
-        return self.engine.url.render_as_string(hide_password=True)
+        url = self.engine.url
+        return str(url.database) if self.is_file else url.render_as_string(hide_password=True)
 
     @property
     def is_file(self) -> bool:
