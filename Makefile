@@ -37,6 +37,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/phantom_speed.py
 	$(BIN)/python benchmarks/crop_speed.py
 	$(BIN)/python benchmarks/allocator.py
+	$(BIN)/python benchmarks/stack_features.py
+	$(BIN)/python benchmarks/stack.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/recipe.py
 	$(BIN)/python benchmarks/segmenters.py
