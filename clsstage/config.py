@@ -15,6 +15,7 @@ from lesioncore.config import (
     FitOptions,
     Policy,
     Subset,
+    by_reader,
 )
 from lesioncore.errors import UsageError
 
@@ -137,6 +138,7 @@ class TrainConfig(DataOptions, FitOptions):
         from clsstage.focus_names import parse_focus
 
         super().__post_init__()
+        object.__setattr__(self, "also", by_reader(self.also))
         parse_focus(self.focus)
         # One spelling of each choice, so that a run that goes on compares as the same.
         object.__setattr__(self, "metadata", _names(self.metadata))
