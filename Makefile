@@ -42,6 +42,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/recipe.py
 	$(BIN)/python benchmarks/segmenters.py
+	$(BIN)/python benchmarks/shipped_classifier.py
 	$(BIN)/python benchmarks/focus.py --jobs 2
 	$(BIN)/python benchmarks/additions.py --jobs 2
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from malignancy import arguments, compared, give, ham_of, scored, write_truth
 from page import write_section
 
-LIMIT = ("--limit", "2500")
+LIMIT = ("--limit", "1200")
 ALIKE = (
-    "--focus", "full", "--metadata", "none", "--size", "128", "--batch-size", "32",
+    "--focus", "full", "--metadata", "none", "--size", "96", "--batch-size", "32",
     "--lr", "0.0006", "--warmup-epochs", "0", "--val-fraction", "0.1", "--select", "last",
     "--split-seed", "0", "--workers", "0", "--policy", "cancer+ak",
 )  # fmt: skip
-EPOCHS = ("--epochs", "6")
+EPOCHS = ("--epochs", "5")
 ARMS = {
     "HAM10000 alone": "the base",
     "HAM10000, 8 epochs": "as long as with older images first",
@@ -49,7 +49,7 @@ def prepare(ham: Sequence[str], task1: Path, seeds: int, out: Path) -> None:
         # Its own test list is kept back, and so is HAM10000's wherever the archives overlap.
         give(
             "clsstage", "train", "--dataset", "isic-task1", "--root", task1, *ALIKE,
-            "--epochs", "4", "--seed", seed, "--out", out / "runs" / f"old--{seed}",
+            "--epochs", "3", "--seed", seed, "--out", out / "runs" / f"old--{seed}",
         )  # fmt: skip
         train(BASE, seed, ham, task1, out)
     split = out / "runs" / folder(BASE, 0) / "split.csv"
@@ -97,7 +97,7 @@ def section(seeds: int, out: Path) -> str:
     lines = [
         f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
         f"({platform.machine()}, no GPU) by `python benchmarks/additions.py`: classifiers "
-        f"(`tf_efficientnet_lite0`, 128 px, full images, no metadata, six epochs) of {LIMIT[1]} "
+        f"(`tf_efficientnet_lite0`, 96 px, full images, no metadata, five epochs) of {LIMIT[1]} "
         f"images of HAM10000 less its test list, scored on all {len(example)} images of that list, "
         f"{len(tables[BASE])} seeds. Differences to HAM10000 alone are paired, by lesion.",
     ]
