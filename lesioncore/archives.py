@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lesioncore.config import DataOptions
 from lesioncore.errors import UsageError
@@ -32,7 +32,7 @@ def archive_names(options: MixedOptions) -> list[str]:
     return [options.dataset, *(options.also or {})]
 
 
-def load_archives(options: DataOptions, *, seed: int = 0) -> pd.DataFrame:
+def load_archives(options: DataOptions, *, seed: int = 0, **further: Any) -> pd.DataFrame:
     """Return one manifest of all archives that a command names.
 
     Parameters
@@ -42,6 +42,8 @@ def load_archives(options: DataOptions, *, seed: int = 0) -> pd.DataFrame:
         is for each.
     seed : int
         For readers that make their images.
+    **further
+        Options of the readers, as `load_manifest` takes them.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def load_archives(options: DataOptions, *, seed: int = 0) -> pd.DataFrame:
         As `load_manifest`.
     """
     also: dict[str, Path] = getattr(options, "also", None) or {}
-    first = load_manifest(options, seed=seed)
+    first = load_manifest(options, seed=seed, **further)
     if not also:
         return first
     if options.dataset in also:
@@ -69,7 +71,7 @@ def load_archives(options: DataOptions, *, seed: int = 0) -> pd.DataFrame:
     parts = [first]
     for name, root in also.items():
         other = dataclasses.replace(options, dataset=name, root=root, columns=None, split="auto")
-        parts.append(load_manifest(other, seed=seed))
+        parts.append(load_manifest(other, seed=seed, **further))
     table = pd.concat(parts, ignore_index=True)
     again = table["image_id"].astype(str).duplicated()
     if again.any():

@@ -25,6 +25,12 @@ COLOUR_RADIUS = 20.0
 #: A colour is present when this part of the lesion has it.
 COLOUR_SHARE = 0.05
 
+#: Classes of the individual typology angle: more than so many degrees (Chardon et al. 1991).
+SKIN_TONES = (
+    (55.0, "very light"), (41.0, "light"), (28.0, "intermediate"), (10.0, "tan"), (-30.0, "brown"),
+    (float("-inf"), "dark"),
+)  # fmt: skip
+
 #: The ring of skin: from and to this part of the equivalent diameter away from the outline.
 RING = (0.1, 0.35)
 #: Skin pixels that differ in lightness by more than this from their median are hair, ink, glare or
@@ -84,6 +90,11 @@ def individual_typology_angle(lab: Any) -> float:
     """
     lightness, _, b = (float(v) for v in lab)
     return float(np.degrees(np.arctan2(lightness - 50, b)))
+
+
+def skin_tone(angle: float) -> str | None:
+    """Return the class of an ITA in degrees, None for NaN; see `SKIN_TONES`."""
+    return next((name for least, name in SKIN_TONES if angle > least), None)
 
 
 def shares_of_colours(lab: Lab) -> dict[str, float]:

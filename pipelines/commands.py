@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lesioncore.commands import Command, CommandTree, run_commands
+from pipelines.audit_config import AuditConfig
 from pipelines.cache_config import (
     CacheInfoConfig,
     CacheMeasureConfig,
@@ -123,6 +124,11 @@ COMMANDS: CommandTree = {
         ReportConfig,
         "pipelines.report:report",
         "write the report of a run, or of any table of predictions, as one HTML file",
+    ),
+    "audit": Command(
+        AuditConfig,
+        "pipelines.audit.audit:audit",
+        "look for leaks, copies, shortcuts and faces before a score is believed",
     ),
     "doctor": Command(
         DoctorConfig, "pipelines.doctor:doctor", "check this machine, and a data set if named"
