@@ -183,8 +183,7 @@ def _truth(config: EnsembleConfig, sources: list[Source], table: pd.DataFrame) -
     split = next((found for found in splits if found is not None), None)
     if split is not None and rows["patient_id"].isna().all():
         # A run's predictions do not name patients; its split does.
-        grouped = groups.index.map(split.set_index("image_id")["group"])
-        groups = groups.where(grouped.isna(), grouped)
+        groups = split.set_index("image_id")["group"].reindex(groups.index).fillna(groups)
     return Truth(pd.to_numeric(rows["label"]).to_numpy(np.float64), groups.to_numpy(), policy)
 
 

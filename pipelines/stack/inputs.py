@@ -111,7 +111,7 @@ class Inputs:
 
     def warn_of_missing(self, rows: StackRows) -> None:
         """Say which features of the training these rows do not have at all."""
-        there = {*rows.features.names, *(name + _RATE for name in rows.manifest)}
+        there = {*rows.features.names, *(f"{name}{_RATE}" for name in rows.manifest)}
         lost = [name for name in self.names if name not in there]
         if lost:
             log.warning(

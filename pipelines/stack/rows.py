@@ -112,6 +112,11 @@ def load_rows(
         As the reader, a cache without measurements, or a table without scores.
     """
     manifest = load_manifest(config, require_images=False)
+    # An archive's own `score_weight` is no image score.
+    foreign = [name for name in manifest if str(name).startswith((SCORE, MASK))]
+    if foreign:
+        log.warning("columns of the archive that are not used: %s", ", ".join(map(str, foreign)))
+        manifest = manifest.drop(columns=foreign)
     if config.masks is not None:
         manifest = _with_masks(manifest, config)
     sources = find_sources(config.scores, out_of_fold=names is None)

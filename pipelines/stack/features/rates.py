@@ -50,7 +50,8 @@ class Rates:
 
     def encode(self, values: pd.Series) -> Array:
         """Return the log-odds of each row, (n,) float64."""
-        return _words(values).map(self.by_value).fillna(self.overall).to_numpy(np.float64)
+        found = _words(values).map(dict(self.by_value)).fillna(self.overall)
+        return np.asarray(found, np.float64)
 
 
 def cross_fitted(column: str, values: pd.Series, labels: Array, folds: NDArray[np.int64]) -> Array:

@@ -198,7 +198,7 @@ class _Plan:
         if not self.male:
             return {}
         sex = rows["sex"].map({"male": 1.0, "female": 0.0})
-        return {"male": sex.to_numpy(np.float64, na_value=np.nan)}
+        return {"male": np.asarray(sex, np.float64)}
 
     def block(self, columns: Mapping[str, Array], patients: Patients) -> Array:
         """Return the features of a block of whole patients, (n, F)."""
