@@ -36,9 +36,10 @@ Place = tuple[Fraction, Fraction]
 
 
 class Claim(BaseModel):
-    """The page wants its next images."""
+    """A page speaks, and says for whom: another tab may have changed the cookie since."""
 
     page: str = Field(max_length=40)
+    reviewer: str = Field(min_length=1, max_length=60)
 
 
 class Decide(Claim):
@@ -99,7 +100,7 @@ def create_app(
     app.add_exception_handler(LesionError, _as_json)
     _pages(app, review, pages, reviewer)
     _pictures(app, review, reviewer)
-    _work(app, review, reviewer)
+    _work(app, review)
     _help(app, review, assistant)
     # Outermost, so that nothing is answered before it.
     app.add_middleware(Guard, key=key, local=local)
@@ -152,16 +153,15 @@ def _pictures(app: FastAPI, review: ReviewRound, default: str | None) -> None:
 
     @app.get("/thumbnail")
     def thumbnail(request: Request, image: str) -> Response:
-        mask = review.shown(_known(review, image), _must(request, default)).mask
+        mask = review.shown(_known(review, image), _who(request, default) or "").mask
         data = review.pictures.thumbnail(image, mask)
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @app.get("/mask")
     def mask(
-        request: Request, image: str, of: Literal["shown", "other"] = "shown", v: str = ""
+        image: str, who: str = "", of: Literal["shown", "other"] = "shown", v: str = ""
     ) -> Response:
         known = _known(review, image)
-        who = _must(request, default)
         found = review.other(known) if of == "other" else review.shown(known, who).mask
         if found is None:
             raise HTTPException(404, "the other cache has no mask of this image")
@@ -171,7 +171,7 @@ def _pictures(app: FastAPI, review: ReviewRound, default: str | None) -> None:
         return Response(mask_png(small), media_type="image/png", headers=kept)
 
 
-def _work(app: FastAPI, review: ReviewRound, default: str | None) -> None:
+def _work(app: FastAPI, review: ReviewRound) -> None:
     store = review.store
 
     def ahead(who: str, page: str) -> dict[str, Any]:
@@ -183,45 +183,43 @@ def _work(app: FastAPI, review: ReviewRound, default: str | None) -> None:
         }
 
     @app.post("/api/claim")
-    def claim(request: Request, asked: Claim) -> dict[str, Any]:
-        return ahead(_must(request, default), asked.page)
+    def claim(asked: Claim) -> dict[str, Any]:
+        return ahead(asked.reviewer, asked.page)
 
     @app.post("/api/decide")
-    def decide(request: Request, said: Decide) -> dict[str, Any]:
-        who = _must(request, default)
+    def decide(said: Decide) -> dict[str, Any]:
         review.decide(
             _known(review, said.image),
             key=said.key,
-            reviewer=who,
+            reviewer=said.reviewer,
             action=said.action,
             drawn=None if said.mask is None else mask_of_png(_from_base64(said.mask)),
             note=said.note,
             seconds=said.seconds,
         )
-        return ahead(who, said.page)
+        return ahead(said.reviewer, said.page)
 
     @app.post("/api/undo")
-    def back(request: Request, asked: Claim) -> dict[str, Any]:
-        who = _must(request, default)
+    def back(asked: Claim) -> dict[str, Any]:
+        who = asked.reviewer
         image_id = undo(store, who, asked.page)
         shown = None if image_id is None or image_id not in review else item(review, image_id, who)
         return {"item": shown, "progress": progress(store, who).to_dict()}
 
     @app.post("/api/hold")
-    def hold(request: Request, held: Hold) -> dict[str, Any]:
+    def hold(held: Hold) -> dict[str, Any]:
         ids = [_known(review, one) for one in held.images]
-        return {"lost": locks.hold(store, _must(request, default), held.page, ids)}
+        return {"lost": locks.hold(store, held.reviewer, held.page, ids)}
 
     @app.post("/api/release")
-    def release(request: Request, asked: Claim) -> dict[str, Any]:
-        locks.release(store, _must(request, default), asked.page)
+    def release(asked: Claim) -> dict[str, Any]:
+        locks.release(store, asked.reviewer, asked.page)
         return {}
 
     @app.post("/api/again")
-    def again(request: Request, asked: Claim) -> dict[str, Any]:
-        who = _must(request, default)
-        queue.bring_back(store, who)
-        return ahead(who, asked.page)
+    def again(asked: Claim) -> dict[str, Any]:
+        queue.bring_back(store, asked.reviewer)
+        return ahead(asked.reviewer, asked.page)
 
 
 def _help(app: FastAPI, review: ReviewRound, assistant: PageAssistant) -> None:
@@ -242,13 +240,6 @@ def _help(app: FastAPI, review: ReviewRound, assistant: PageAssistant) -> None:
 
 def _who(request: Request, default: str | None) -> str | None:
     return default or unquote(request.cookies.get(_NAME_COOKIE, "")) or None
-
-
-def _must(request: Request, default: str | None) -> str:
-    who = _who(request, default)
-    if who is None:
-        raise HTTPException(401, "say who you are, on the first page")
-    return who
 
 
 def _known(review: ReviewRound, image_id: str) -> str:

@@ -29,7 +29,7 @@ def item(review: ReviewRound, image_id: str, reviewer: str) -> dict[str, Any]:
         said["other"] = _address("mask", image=image_id, of="other")
     return said | {
         "picture": _address("image", image=image_id, v=shown.before.image_sha256[:12]),
-        "mask": _address("mask", image=image_id, v=version),
+        "mask": _address("mask", image=image_id, who=reviewer, v=version),
         "width": width,
         "height": height,
         "facts": _facts(review, image_id),

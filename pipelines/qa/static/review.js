@@ -27,7 +27,7 @@ let pressed = 0;
 let exhausted = false;
 let side = false;
 
-const outbox = new Outbox(boot.reviewer, (one) => send("decide", { page: boot.page, ...one }), {
+const outbox = new Outbox(boot.reviewer, (one) => send("decide", one), {
   answered: refill,
   state(problem, waiting) {
     if (problem) say(waiting ? `${problem}; ${waiting} decisions wait here and are not lost` : problem, true);
@@ -35,8 +35,11 @@ const outbox = new Outbox(boot.reviewer, (one) => send("decide", { page: boot.pa
   },
 });
 
-async function send(path, body) {
-  return (await ask(path, body)).json();
+// What this page is, and for whom it speaks: a name that is changed in another tab is not its own.
+const mine = { page: boot.page, reviewer: boot.reviewer };
+
+async function send(path, body = {}) {
+  return (await ask(path, { ...mine, ...body })).json();
 }
 
 // --- pictures, fetched ahead ---
@@ -127,7 +130,7 @@ function empty() {
   const button = box.appendChild(document.createElement("button"));
   button.textContent = "Bring them back";
   button.className = "primary";
-  button.onclick = async () => refill(await send("again", { page: boot.page }));
+  button.onclick = async () => refill(await send("again"));
 }
 
 function blank(text) {
@@ -177,7 +180,7 @@ async function undo() {
   say("");
   await outbox.flush();
   try {
-    const { item, progress } = await send("undo", { page: boot.page });
+    const { item, progress } = await send("undo");
     tell(progress);
     if (!item) return say("Nothing to undo");
     queue = queue.filter((one) => one.id !== item.id);
@@ -369,7 +372,7 @@ setInterval(async () => {
   if (Date.now() - touched > IDLE_MS) return;
   const images = [...(current ? [current.id] : []), ...queue.map((item) => item.id)];
   try {
-    const { lost } = await send("hold", { page: boot.page, images });
+    const { lost } = await send("hold", { images });
     queue = queue.filter((item) => !lost.includes(item.id));
     if (current && lost.includes(current.id)) say("Somebody else has got this image meanwhile", true);
   } catch {
@@ -377,7 +380,7 @@ setInterval(async () => {
   }
 }, HOLD_MS);
 addEventListener("pagehide", () => {
-  const body = new Blob([JSON.stringify({ page: boot.page })], { type: "application/json" });
+  const body = new Blob([JSON.stringify(mine)], { type: "application/json" });
   navigator.sendBeacon("/api/release", body);
 });
 addEventListener("beforeunload", (event) => {
@@ -391,6 +394,6 @@ queue = boot.items.filter((item) => !outbox.has(item.id));
 for (const item of queue) prepare(item);
 if (queue.length) next();
 else if (outbox.waiting.length) blank("Fetching…");
-else send("claim", { page: boot.page }).then(refill, (error) => blank(error.message));
+else send("claim").then(refill, (error) => blank(error.message));
 if (boot.holder) say(`${boot.holder} looks at this image now`, true);
 outbox.flush();

@@ -1,0 +1,244 @@
+"""`lesion qa` as a reviewer meets it: real pages, in a real browser, with a server that may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lesioncore.cache import MaskCache
+from lesioncore.phantoms.archive import make_phantom_archive
+from lesioncore.readers import create_reader
+from tests.clsstage.conftest import write_cache
+
+pytest.importorskip("fastapi", reason="pip install 'lesion-pipeline[serve]'")
+pytest.importorskip("sqlalchemy", reason="pip install 'lesion-pipeline[serve]'")
+
+from pipelines.qa.store import Store
+from pipelines.qa.tables import decisions
+
+PROGRAM = "import sys; from pipelines.commands import main; sys.exit(main())"
+COUNT = 24
+#: Loaded machines take their time; a page that is right answers at once elsewhere.
+PATIENCE_MS = 120_000
+
+
+class Server:
+    """`lesion qa` in a process of its own."""
+
+    def __init__(self, folder: Path, *flags: str, port: int = 0) -> None:
+        self.flags = flags
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "qa", f"--masks={folder / 'cache'}", *flags,
+             f"--port={port}"],
+            stdout=subprocess.PIPE, stderr=(folder / "server.log").open("ab"), text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline().strip()
+        assert said.startswith("http://127.0.0.1:"), (folder / "server.log").read_text()
+        self.url = said.rstrip("/")
+        self.port = int(self.url.rpartition(":")[2])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def again(self) -> Server:
+        """Start it anew on the same port."""
+        return Server(self.folder, *self.flags, port=self.port)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+class Reviewer:
+    """A person with a browser."""
+
+    def __init__(self, browser: Any, url: str, name: str) -> None:
+        self.page = browser.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.errors: list[str] = []
+        self.last = ""
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{url}/")
+        self.page.fill("#reviewer", name)
+        self.page.click("button.primary")
+        self.page.wait_for_selector("#left")
+        self.shown()
+
+    def shown(self, but: str = "") -> str:
+        """Wait for an image on the screen, another than `but`; return its id."""
+        self.page.wait_for_selector(
+            f'html[data-shown]:not([data-shown=""]):not([data-shown="{but}"])', state="attached"
+        )
+        return str(self.page.get_attribute("html", "data-shown"))
+
+    def press(self, key: str) -> str:
+        """Press a key that goes on, once a new image is there; return its id."""
+        self.last = self.shown(but=self.last)
+        self.page.keyboard.press(key)
+        return self.last
+
+    def on_picture(self, x: float, y: float) -> tuple[float, float]:
+        """Return the screen position of a place on a square picture, in fractions of it."""
+        box = self.page.locator("#left").bounding_box()
+        side = 0.97 * min(box["width"], box["height"])
+        left, top = (box["width"] - side) / 2, (box["height"] - side) / 2
+        return box["x"] + left + x * side, box["y"] + top + y * side
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        self.page.mouse.move(*self.on_picture(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.on_picture(*place), steps=4)
+        self.page.mouse.up()
+
+    def close(self) -> None:
+        self.page.close()
+        assert not self.errors
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("archive") / "phantoms"
+    make_phantom_archive(root, COUNT, 0, 96, prevalence=0.5)
+    return root
+
+
+@pytest.fixture
+def folder(archive: Path, tmp_path: Path) -> Path:
+    """A folder with a cache of the phantoms' true masks."""
+    write_cache(tmp_path / "cache", create_reader("phantom", archive).read())
+    return tmp_path
+
+
+@pytest.fixture
+def server(archive: Path, folder: Path) -> Iterator[Server]:
+    started = Server(folder, "--dataset=phantom", f"--root={archive}", f"--n={COUNT}")
+    yield started
+    started.stop()
+
+
+def kept(folder: Path) -> pd.DataFrame:
+    """Return all decisions in the order they were made."""
+    store = Store(f"sqlite:///{folder / 'cache.qa.sqlite'}", create=False)
+    with store.reading() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(decisions.select())]
+    store.close()
+    return pd.DataFrame(rows, columns=[column.name for column in decisions.columns])
+
+
+def lesion(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_ten_masks_are_reviewed_mended_exported_and_learned_from(
+    browser: Any, server: Server, folder: Path, archive: Path
+) -> None:
+    kim = Reviewer(browser, server.url, "Kim")
+    said = [kim.press(key) for key in "arafna"]
+    brushed = kim.press("e")
+    kim.drag((0.1, 0.1), (0.9, 0.1), (0.9, 0.3))
+    kim.page.keyboard.press("x")
+    kim.drag((0.4, 0.5), (0.6, 0.5))
+    kim.page.keyboard.press("Enter")
+    by_polygon = kim.press("e")
+    kim.page.keyboard.press("p")
+    for place in ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8)):
+        kim.drag(place, place)
+    kim.page.keyboard.press("Enter")
+    kim.page.keyboard.press("Enter")
+    said += [brushed, by_polygon, kim.press("a"), kim.press("a")]
+    kim.page.wait_for_selector(f"#done:has-text('9 of {COUNT}')")
+    assert len(set(said)) == 10
+
+    kim.page.goto(f"{server.url}/review?image={brushed}")
+    kim.shown(but="")
+    assert kim.page.inner_text("#state") == "edited"
+    seen = kim.page.evaluate(
+        """async (image) => {
+            const answer = await fetch(`/mask?image=${image}`);
+            const picture = await createImageBitmap(await answer.blob());
+            const canvas = new OffscreenCanvas(picture.width, picture.height);
+            const pen = canvas.getContext("2d");
+            pen.drawImage(picture, 0, 0);
+            const { width, height } = picture;
+            const at = (x, y) => pen.getImageData(x * width, y * height, 1, 1).data[0];
+            return [at(0.5, 0.1), at(0.9, 0.2), at(0.5, 0.5), at(0.05, 0.95)];
+        }""",
+        brushed,
+    )
+    assert seen == [255, 255, 0, 0], "the brush added, the eraser took away"
+    kim.close()
+    assert server.stop() == 0
+
+    table = kept(folder)
+    assert table["action"].tolist() == ["accept", "reject", "accept", "flag", "next", "accept",
+                                        "edit", "edit", "accept", "accept"]  # fmt: skip
+    assert table["seconds"].gt(0).all() and table["reviewer"].eq("Kim").all()
+    done = lesion("qa", "export", f"--masks={folder / 'cache'}", f"--out={folder / 'out'}")
+    assert done.returncode == 0, done.stderr
+    cache = MaskCache(folder / "cache")
+    assert cache.counts["edited"] == 3
+    mask = cache.read(brushed).mask()
+    side = mask.shape[0]
+    assert mask[side // 10, side // 2] and not mask[side // 2, side // 2]
+    triangle = cache.read(by_polygon).mask()
+    assert triangle[int(0.3 * side), int(0.7 * side)]
+    assert (folder / "out" / f"{brushed}_segmentation.png").is_file()
+
+    from clsstage.train import train
+    from tests.clsstage.conftest import tiny
+
+    out = folder / "run"
+    train(tiny(archive, out, masks=folder / "cache", epochs=1, n=COUNT, folds=2))
+    from lesioncore.files import read_json
+
+    assert read_json(out / "run.json")["masks"]["max_revision"] == 1
+    oof = pd.read_csv(out / "oof.csv").set_index("image_id")
+    assert oof.loc[brushed, "mask_status"] == "edited"
+    assert oof.loc[said[1], "mask_status"] == "empty", "rejected: the image is seen whole"
+
+
+def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, folder: Path) -> None:
+    kim, lee = (Reviewer(browser, server.url, name) for name in ("Kim", "Lee"))
+    ours, theirs = [], []
+    for _ in range(3):
+        # Both pages have one browser's cookie; each says its own name to the server.
+        ours.append(kim.press("a"))
+        theirs.append(lee.press("a"))
+    assert len({*ours, *theirs}) == 6
+    kim.close()
+    lee.press("u")
+    lee.page.wait_for_selector("#message:has-text('Taken back')")
+    taken_back = lee.press("r")
+    assert taken_back == theirs[-1]
+
+    server.kill()
+    lost = [lee.press(key) for key in "aff"]
+    lee.page.wait_for_selector("#message:has-text('wait here and are not lost')")
+    restarted = server.again()
+    lee.page.wait_for_selector("#message:empty", state="attached")
+    lee.page.reload()
+    lee.page.wait_for_selector(f"#done:has-text('9 of {COUNT}')")
+    table = kept(folder)
+    assert table[table["image_id"].isin(lost)]["action"].tolist() == ["accept", "flag", "flag"]
+    rows = table[table["image_id"] == taken_back]
+    assert rows["action"].tolist() == ["accept", "reject"]
+    assert rows["undone_at"].notna().tolist() == [True, False]
+    lee.close()
+    restarted.stop()
