@@ -2,9 +2,8 @@
 
 A run of several members is calibrated as one, by the scores that each image got from the member
 that did not see it. At prediction the members' scores are averaged first and the average is
-calibrated. An average is steadier than any of its members, so a map fitted on single members errs
-towards too little trust where there are several; refitting on images that no member saw
-(`lesion calibrate`) mends that too.
+calibrated. An average is steadier than any of its members, so a map fitted on single members makes
+it a little too timid; refitting on images that no member saw (`lesion calibrate`) mends that too.
 """
 
 from __future__ import annotations
@@ -173,8 +172,12 @@ def _uncalibrated(members: list[Member]) -> Calibration:
         Their cards do not say.
     """
     card = members[0].card
-    shares = [member.card.preprocessing.get("prevalence") for member in members]
-    if None in shares:
+    shares = [
+        float(member.card.preprocessing["prevalence"])
+        for member in members
+        if "prevalence" in member.card.preprocessing
+    ]
+    if len(shares) < len(members):
         raise LesionError(
             f"{card.name} does not say at which prevalence it learned",
             wanted="a calibration, whose set says",

@@ -137,7 +137,7 @@ def _of_file(config: CalibrateConfig) -> tuple[str | None, str]:
             "gives it, which are the scores in %s",
             _RAW,
         )
-    names = table["model"].dropna().astype(str) if "model" in table else []
+    names = list(table["model"].dropna().astype(str)) if "model" in table else []
     models = sorted({name.partition("/member-")[0] for name in names})
     return column, models[0] if len(models) == 1 else ""
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-from lesioncore.errors import LesionError
-from lesioncore.metrics.checks import FloatArray, labels_and_scores
+from lesioncore.metrics.checks import FloatArray
 from lesioncore.registry import Registry
 
 #: Scores this near to 0 and 1 have the logit of this one: -27.6 and 27.6.
@@ -73,24 +72,6 @@ def calibrator_class(name: str) -> type[Calibrator]:
 def calibrators() -> list[type[Calibrator]]:
     """Return all maps, the least flexible first."""
     return sorted(map(calibrator_class, CALIBRATORS.names()), key=lambda kind: kind.flexibility)
-
-
-def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return labels and scores as float64, (n,) each.
-
-    Raises
-    ------
-    LesionError
-        As `lesioncore.metrics`, or a score is no probability.
-    """
-    y, s = labels_and_scores(labels, scores)
-    if len(s) and (s.min() < 0 or s.max() > 1):
-        raise LesionError(
-            f"scores from {s.min():.4g} to {s.max():.4g} are not probabilities",
-            wanted="scores in [0, 1], as the classifier gives them",
-            mend="name the column of probabilities with --score-column",
-        )
-    return y, s
 
 
 def to_logit(probabilities: npt.ArrayLike) -> FloatArray:

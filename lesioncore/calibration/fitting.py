@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from lesioncore.calibration.abstention import abstention_curve
 from lesioncore.calibration.band import fit_band
-from lesioncore.calibration.calibrator import checked
 from lesioncore.calibration.choice import Choice, choose, row_losses
 from lesioncore.calibration.conformal import ConformalSets, held_out_coverage
 from lesioncore.calibration.operating import (
@@ -22,7 +21,7 @@ from lesioncore.config import CalibrationMethod
 from lesioncore.errors import UsageError
 from lesioncore.metrics import Interval, brier, ece, mean, reliability_curve
 from lesioncore.metrics import resamples as bootstrap_draws
-from lesioncore.metrics.checks import FloatArray
+from lesioncore.metrics.checks import FloatArray, probabilities
 
 #: Metrics of a probability, in the order they are shown; each is better when lower.
 MEASURES = ("log_loss", "brier", "ece")
@@ -80,7 +79,7 @@ def fit_calibration(
     check_sensitivity(sensitivity)
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha is {alpha:g}", wanted="between 0 and 1")
-    y, s = checked(labels, scores)
+    y, s = probabilities(labels, scores)
     known = np.asarray(groups).astype(str)
     resamples = resamples or (1000 if len(y) <= MANY else 200)
     choice = choose(y, s, known, method, seed=seed)

@@ -170,10 +170,12 @@ class Calibration:
     def apply_one(self, score: float) -> Calibrated:
         """Return what the calibration makes of one score, each field one plain value."""
         found = self.apply([score])
-        numbers = (found.raw, found.malignant, found.low, found.high)
         flagged = found.flagged[0]
         return Calibrated(
-            *(float(values[0]) for values in numbers),
+            raw=float(found.raw[0]),
+            malignant=float(found.malignant[0]),
+            low=float(found.low[0]),
+            high=float(found.high[0]),
             flagged=None if flagged is None else bool(flagged),
             prediction_set=found.prediction_set[0],
         )

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from lesioncore.calibration.calibrator import CALIBRATORS, Calibrator, checked, smoothed_targets
-from lesioncore.metrics.checks import FloatArray
+from lesioncore.calibration.calibrator import CALIBRATORS, Calibrator, smoothed_targets
+from lesioncore.metrics.checks import FloatArray, probabilities
 
 
 @CALIBRATORS.register("isotonic")
@@ -49,7 +49,7 @@ class Isotonic(Calibrator):
         """Return the map of the least squared error to the smoothed targets."""
         from sklearn.isotonic import IsotonicRegression
 
-        y, s = checked(labels, scores)
+        y, s = probabilities(labels, scores)
         given = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
         found = IsotonicRegression().fit(s, smoothed_targets(y, given), sample_weight=given)
         return cls(tuple(map(float, found.X_thresholds_)), tuple(map(float, found.y_thresholds_)))

@@ -12,12 +12,11 @@ from scipy.special import expit
 from lesioncore.calibration.calibrator import (
     CALIBRATORS,
     Calibrator,
-    checked,
     smoothed_targets,
     to_logit,
 )
 from lesioncore.calibration.line import fit_line
-from lesioncore.metrics.checks import FloatArray
+from lesioncore.metrics.checks import FloatArray, probabilities
 
 
 @CALIBRATORS.register("platt")
@@ -49,7 +48,7 @@ class Platt(Calibrator):
         cls, labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
     ) -> Self:
         """Return the line of the least cross-entropy."""
-        y, s = checked(labels, scores)
+        y, s = probabilities(labels, scores)
         given = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
         return cls(*fit_line(to_logit(s), smoothed_targets(y, given), given, intercept=True))
 

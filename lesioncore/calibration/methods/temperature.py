@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from lesioncore.calibration.calibrator import CALIBRATORS, Calibrator, checked, to_logit
+from lesioncore.calibration.calibrator import CALIBRATORS, Calibrator, to_logit
 from lesioncore.calibration.line import fit_line
-from lesioncore.metrics.checks import FloatArray
+from lesioncore.metrics.checks import FloatArray, probabilities
 
 
 @CALIBRATORS.register("temperature")
@@ -41,7 +41,7 @@ class Temperature(Calibrator):
         cls, labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
     ) -> Self:
         """Return the temperature of the least cross-entropy."""
-        y, s = checked(labels, scores)
+        y, s = probabilities(labels, scores)
         given = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
         slope, _ = fit_line(to_logit(s), y, given, intercept=False)
         return cls(1 / slope)
