@@ -58,7 +58,7 @@ def write_shap_plot(path: Path, members: Sequence[Explained], importance: pd.Dat
     axes.set_xticks([t for t in ticks if low <= t <= high])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     axes.xaxis.minorticks_off()
-    axes.set_xlabel("benign     added to the log-odds of malignancy     malignant")
+    axes.set_xlabel("← benign     added to the log-odds of malignancy     malignant →")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(
         "What moves the probability of lesions that were not learned from", fontsize=11, loc="left"
