@@ -5,8 +5,8 @@
 `DIR` holds `ham10000_200x150/` (else $LESION_DATA is taken). Masks of training images are
 out-of-fold: two members segment each other's half. All arms learn from the same images, on the same
 split, with the same seeds; they are scored on the committed test list, and differences are paired
-by lesion. Arms that are there are skipped, so a killed benchmark goes on; `--jobs` arms train at
-once, one thread each.
+by lesion. Arms kept in `focus.json` are skipped, so that it can be measured in parts (`--again`
+measures all anew); `--jobs` arms train at once, one thread each.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from malignancy import METRICS, arguments, compared, give, ham_of, make_masks, scored, write_truth
+from malignancy import (
+    METRICS,
+    KeptPredictions,
+    arguments,
+    compared,
+    give,
+    ham_of,
+    make_masks,
+    scored,
+    write_truth,
+)
 from page import PAGE, write_section
 
 from lesioncore.metrics import bootstrap, paired_bootstrap, roc_auc
 
-DOCS = PAGE.parent / "pictures" / "focus.png"
+DOCS = PAGE.parent.parent / "pictures" / "focus.png"
 ALIKE = (
     "--size", "128", "--epochs", "5", "--batch-size", "32", "--lr", "0.0006",
     "--warmup-epochs", "0", "--target", "diagnosis-9", "--val-fraction", "0.1", "--select", "last",
@@ -112,11 +122,11 @@ def jobs(seeds: int) -> list[Job]:
     return sorted(found, key=lambda job: (job.arm.name, job.metadata) not in (BASE, BEST))
 
 
-def train(job: Job, ham: tuple[str, ...], out: Path) -> None:
-    """Train an arm and predict the test list."""
-    run, table = out / "runs" / job.folder, predictions(job, out)
-    if table.is_file():
+def train(job: Job, ham: tuple[str, ...], out: Path, kept: KeptPredictions) -> None:
+    """Train an arm, predict the test list and keep that."""
+    if job.folder in kept:
         return
+    run, table = out / "runs" / job.folder, out / "predictions" / f"{job.folder}.csv"
     # A plain network is not even shown where the masks are.
     masks = () if job.arm.flags == PLAIN else ("--masks", out / job.masks)
     give(
@@ -127,24 +137,22 @@ def train(job: Job, ham: tuple[str, ...], out: Path) -> None:
         "clsstage", "predict", *ham, *masks, "--weights", run, "--subset", "test", "--tta", 4,
         "--workers", 0, "--out", table,
     )  # fmt: skip
+    kept.keep(job.folder, scored(table, out))
 
 
-def predictions(job: Job, out: Path) -> Path:
-    """Return the file of a job's test predictions."""
-    return out / "predictions" / f"{job.folder}.csv"
-
-
-def group_of(arm: str, metadata: str, masks: str, seeds: int, out: Path) -> list[pd.DataFrame]:
+def group_of(
+    arm: str, metadata: str, masks: str, seeds: int, kept: KeptPredictions
+) -> list[pd.DataFrame]:
     """Return the scored tables of an arm, one a seed that is there."""
     chosen = next(a for a in ARMS if a.name == arm)
     found = [Job(chosen, metadata, masks, seed) for seed in range(seeds)]
-    return [scored(file, out) for job in found if (file := predictions(job, out)).is_file()]
+    return [kept.table(job.folder) for job in found if job.folder in kept]
 
 
-def against_base(arm: str, metadata: str, masks: str, out: Path, base: str) -> str:
+def against_base(arm: str, metadata: str, masks: str, kept: KeptPredictions, base: str) -> str:
     """Return the difference of an arm's AUC to the full image with the same metadata, one seed."""
     one, other = (
-        group_of(name, metadata, m, 1, out) for name, m in ((arm, masks), (base, "predicted"))
+        group_of(name, metadata, m, 1, kept) for name, m in ((arm, masks), (base, "predicted"))
     )
     if not one or not other or (arm == base and masks == "predicted"):
         return ""
@@ -154,38 +162,42 @@ def against_base(arm: str, metadata: str, masks: str, out: Path, base: str) -> s
     return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
-def section(seeds: int, out: Path) -> str:
+def section(seeds: int, kept: KeptPredictions) -> str:
     """Return the part of the page that this script owns, and draw its plot."""
-    done = [job for job in jobs(seeds) if predictions(job, out).is_file()]
-    example = scored(predictions(done[0], out), out)
+    done = [job for job in jobs(seeds) if job.folder in kept]
+    example = kept.table(done[0].folder)
     lines = [
         f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
         f"({platform.machine()}, no GPU) by `python benchmarks/focus.py`: HAM10000 at 200 x 150 "
         f"px, {len(example)} images of the committed test list, "
         f"{int(example['target'].sum())} malignant by `cancer+ak`. Every arm: "
-        "`tf_efficientnet_lite0` at 128 px, five epochs, nine diagnoses as targets, the same split; "
-        "four views at prediction. Masks are out-of-fold by two small U-Nets unless it says true. "
-        "Intervals are 95% bootstrap by lesion; differences are paired, to the full image with "
-        "the same metadata, seed 0.",
+        "`tf_efficientnet_lite0` at 128 px, five epochs, nine diagnoses as targets, the same "
+        "split; four views at prediction. Masks are out-of-fold by two small U-Nets unless it "
+        "says true. Intervals are 95% bootstrap by lesion; differences are paired, to the full "
+        "image with the same metadata, seed 0.",
         "",
         "| use of the mask | metadata | masks | AUC | to `full` | average precision | pAUC |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for job in sorted((j for j in done if j.seed == 0), key=_order):
-        table = scored(predictions(job, out), out)
+        table = kept.table(job.folder)
         cells = []
         for name in ("AUC", "average precision", "pAUC"):
             found = bootstrap(
                 METRICS[name], table["target"], table["malignant"], groups=table["group"]
             )
             cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
-        cells.insert(1, against_base(job.arm.name, job.metadata, job.masks, out, "full"))
+        cells.insert(1, against_base(job.arm.name, job.metadata, job.masks, kept, "full"))
         control = " (control)" if job.arm.control else ""
         lines.append(
             f"| `{job.arm.name}`{control} | {job.metadata} | {job.masks} | {' | '.join(cells)} |"
         )
-    lines += ["", *headline(seeds, out)]
-    draw(done, out)
+    lines += ["", *headline(seeds, kept)]
+    left = [job for job in jobs(seeds) if job.folder not in kept]
+    if left:
+        lines += ["", f"{len(left)} of {len(left) + len(done)} trainings are not measured yet."]
+    draw(done, kept)
+    lines += ["", f"![AUC of every use of the mask](../{DOCS.parent.name}/{DOCS.name})"]
     return "\n".join(lines)
 
 
@@ -197,10 +209,10 @@ def _order(job: Job) -> tuple[bool, bool, int]:
     )
 
 
-def headline(seeds: int, out: Path) -> list[str]:
+def headline(seeds: int, kept: KeptPredictions) -> list[str]:
     """Return the lines on the two arms of the headline over all seeds."""
-    plain = group_of(*BASE, "predicted", seeds, out)
-    best = group_of(*BEST, "predicted", seeds, out)
+    plain = group_of(*BASE, "predicted", seeds, kept)
+    best = group_of(*BEST, "predicted", seeds, kept)
     count = min(len(plain), len(best))
     if not count:
         return []
@@ -211,7 +223,7 @@ def headline(seeds: int, out: Path) -> list[str]:
     ]
 
 
-def draw(done: list[Job], out: Path) -> None:
+def draw(done: list[Job], kept: KeptPredictions) -> None:
     """Draw the AUC of every arm with its interval, with and without metadata."""
     import matplotlib
 
@@ -231,8 +243,11 @@ def draw(done: list[Job], out: Path) -> None:
             continue
         found = []
         for job in chosen:
-            table = scored(predictions(job, out), out)
-            found.append(bootstrap(roc_auc, table["target"], table["malignant"], table["group"]))
+            table = kept.table(job.folder)
+            measured = bootstrap(
+                roc_auc, table["target"], table["malignant"], groups=table["group"]
+            )
+            found.append(measured)
         values = np.array([f.value for f in found])
         spread = np.abs(np.array([[f.low, f.high] for f in found]).T - values)
         places = [names.index(job.arm.name) + shift for job in chosen]
@@ -251,13 +266,14 @@ def draw(done: list[Job], out: Path) -> None:
 
 def main() -> None:
     given = arguments(str(__doc__), "runs/focus")
+    kept = KeptPredictions("focus", again=given.again)
     if not given.only_page:
         ham = ham_of(Path(given.data))
         write_truth(ham, given.out)
         make_masks(ham, given.out)
         with ThreadPoolExecutor(given.jobs) as pool:
-            list(pool.map(lambda job: train(job, ham, given.out), jobs(given.seeds)))
-    text = section(given.seeds, given.out)
+            list(pool.map(lambda job: train(job, ham, given.out, kept), jobs(given.seeds)))
+    text = section(given.seeds, kept)
     print(text)
     write_section("focus", text)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ def arguments(about: str, out: str) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
     parser.add_argument("--only-page", action="store_true", help="write the page from results")
+    parser.add_argument("--again", action="store_true", help="train what is kept already anew")
     given = parser.parse_args()
     if given.data is None and not given.only_page:
         parser.error("say where the archives are: --data DIR, or set LESION_DATA")
@@ -79,6 +83,48 @@ def scored(predictions: Path, out: Path) -> pd.DataFrame:
     truth = pd.read_csv(out / "truth.csv", dtype={"image_id": str})
     table = pd.read_csv(predictions, dtype={"image_id": str})
     return table.merge(truth, on="image_id").sort_values("image_id", ignore_index=True)
+
+
+class KeptPredictions:
+    """Predictions of the test list, kept beside the scripts so that arms can be measured apart.
+
+    Parameters
+    ----------
+    script : str
+        Name of the benchmark; its file is ``benchmarks/<script>.json``.
+    again : bool
+        Forget what is kept.
+    """
+
+    def __init__(self, script: str, *, again: bool = False) -> None:
+        self.path = Path(__file__).with_name(f"{script}.json")
+        self.lock = threading.Lock()
+        known = self.path.is_file() and not again
+        self.values: dict[str, Any] = json.loads(self.path.read_text()) if known else {"runs": {}}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values["runs"]
+
+    def keep(self, name: str, table: pd.DataFrame) -> None:
+        """Keep a scored table (see `scored`) under a name, probabilities to four digits."""
+        with self.lock:
+            rows = {
+                "image_id": table["image_id"].tolist(),
+                "target": table["target"].astype(int).tolist(),
+                "group": pd.factorize(table["group"])[0].tolist(),
+            }
+            if self.values.setdefault("rows", rows) != rows:
+                raise SystemExit(f"{self.path} is of other rows: give --again")
+            chances = [round(float(value), 4) for value in table["malignant"]]
+            today = datetime.date.today().isoformat()
+            self.values["runs"][name] = {"measured": today, "malignant": chances}
+            self.path.write_text(json.dumps(self.values, separators=(",", ":")) + "\n")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return `image_id, target, group, malignant` of a kept name."""
+        return pd.DataFrame(
+            self.values["rows"] | {"malignant": self.values["runs"][name]["malignant"]}
+        )
 
 
 def over_seeds(metric: Any) -> Any:
