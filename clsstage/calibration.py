@@ -3,7 +3,9 @@
 A run of several members is calibrated as one, by the scores that each image got from the member
 that did not see it. At prediction the members' scores are averaged first and the average is
 calibrated. An average is steadier than any of its members, so a map fitted on single members makes
-it a little too timid; refitting on images that no member saw (`lesion calibrate`) mends that too.
+it too timid, and a threshold finds and flags more than was promised; a note says so. To calibrate
+each member and average after that is no better. Refitting on images that no member saw
+(`lesion calibrate`) mends it.
 """
 
 from __future__ import annotations
@@ -76,10 +78,20 @@ def calibrate_run(
         )
     held_out = read_table(path, dtype={"image_id": str})
     split = read_split(run.path("split.csv"))
-    options = cast(FitOptions, SimpleNamespace(**run.record["config"]))
+    # Runs of older versions lack options that came later.
+    said = {"also": None, "select": "auto", **run.record["config"]}
+    options = cast(FitOptions, SimpleNamespace(**said))
     archives = " and ".join(archive_names(cast(Any, options)))
-    kind = "out-of-fold" if member_count(split) > 1 else "validation"
-    best = keeps_best(options)
+    members = member_count(split)
+    kind = "out-of-fold" if members > 1 else "validation"
+    notes = []
+    if keeps_best(options):
+        notes.append("the epoch was chosen on these images, which flatters their scores a little")
+    if members > 1:
+        notes.append(
+            f"fitted on scores of single members: where all {members} are averaged, probabilities "
+            "are a little timid, and more is found and flagged than stated"
+        )
     return fit_calibration(
         held_out["target"],
         held_out["malignant"],
@@ -92,9 +104,7 @@ def calibrate_run(
         alpha=alpha,
         resamples=resamples,
         seed=seed,
-        notes=("the epoch was chosen on these images, which flatters their scores a little",)
-        if best
-        else (),
+        notes=tuple(notes),
     )
 
 
