@@ -79,7 +79,7 @@ def evidence_picture(found: Explanation, size: int = 480) -> NDArray[np.uint8]:
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = (_STRENGTH * heat**_SOFTNESS)[..., None]
     blended = (crop * (1 - weight) + colours * weight).round().astype(np.uint8)
-    mask = found.mask >= 0.5
+    mask = cv2.resize(found.mask, crop.shape[1::-1]) >= 0.5
     return outlined(blended, None, mask if mask.any() else None, size)
 
 

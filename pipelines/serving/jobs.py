@@ -65,6 +65,7 @@ class Jobs:
         """Take up what an earlier server left, and begin."""
         for job in await asyncio.to_thread(self.spool.jobs):
             self._take_up(job)
+        await self._delete_old()
         left = self.waiting
         if left:
             log.info("jobs_taken_up", extra={"fields": {"images": left}})
@@ -190,14 +191,17 @@ class Jobs:
     async def _sweep(self) -> None:
         """Delete what has been kept long enough; images without a result are reported as such."""
         while True:
-            now = time.time()
-            for job in list(self._jobs.values()):
-                if job.finished is not None:
-                    if now - job.finished > self.keep:
-                        await self.remove(job.name)
-                elif now - job.created > self.keep:
-                    await self._expire(job)
             await asyncio.sleep(_SWEEP_SECONDS)
+            await self._delete_old()
+
+    async def _delete_old(self) -> None:
+        now = time.time()
+        for job in list(self._jobs.values()):
+            if job.finished is not None:
+                if now - job.finished > self.keep:
+                    await self.remove(job.name)
+            elif now - job.created > self.keep:
+                await self._expire(job)
 
     async def _expire(self, job: SpooledJob) -> None:
         expired = Refusal(

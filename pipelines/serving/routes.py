@@ -83,7 +83,7 @@ async def _looked(request: Request, service: Service, kind: Any) -> Looked:
         request, service.admission, field="image", most=1, max_bytes=config.max_bytes,
         seconds=config.timeout,
     ) as form:  # fmt: skip
-        metadata = metadata_of(form.fields)
+        metadata = metadata_of(form.fields, service.pipeline.classifier.metadata_columns)
         return await service.look(form.images[0], metadata, kind)
 
 
@@ -166,14 +166,14 @@ async def predict_batch(request: Request, response: Response, service: Held) -> 
             request, service.admission, field="images", most=config.batch_images,
             max_bytes=batch_bytes(config), seconds=4 * config.timeout,
         ) as form:  # fmt: skip
-            metadata, ids = _batch_metadata(form)
+            metadata, ids = _batch_metadata(form, service)
             bare = await asyncio.to_thread(_bare, form.images, service)
             job = await jobs.add(bare, metadata, ids, service.admission)
     response.headers["Location"] = f"/jobs/{job.name}"
     return Accepted(job=job.name, images=len(job.ids), href=f"/jobs/{job.name}")
 
 
-def _batch_metadata(form: Form) -> tuple[list[dict[str, Any]], list[str | None]]:
+def _batch_metadata(form: Form, service: Service) -> tuple[list[dict[str, Any]], list[str | None]]:
     unknown = sorted(set(form.fields) - {"metadata"})
     if unknown:
         raise Refusal(422, "unknown_field", "an unknown field", wanted="images and metadata")
@@ -187,7 +187,8 @@ def _batch_metadata(form: Form) -> tuple[list[dict[str, Any]], list[str | None]]
                 wanted="up to 64 letters, digits, dots, dashes and underscores",
             )  # fmt: skip
         ids.append(name)
-    return [metadata_of(row) for row in rows], ids
+    columns = service.pipeline.classifier.metadata_columns
+    return [metadata_of(row, columns) for row in rows], ids
 
 
 def _bare(images: list[bytes], service: Service) -> list[bytes]:

@@ -196,7 +196,8 @@ def _pipeline(
         segmenter, classifier, tta=config.tta, device=config.device, precision=config.precision,
         calibration=config.calibration, prevalence=config.prevalence,
     )  # fmt: skip
-    if pipeline.classifier.device.type != "cpu":
+    classifier_on: Any = pipeline.classifier
+    if classifier_on.device.type != "cpu":
         return pipeline, max(1, config.workers)
     torch.set_num_threads(threads)
     return pipeline, workers
@@ -218,14 +219,14 @@ def _skin_check(
     else:
         path = Path(config.skin_check)
     reference = read_reference(path)
-    members: Any = pipeline.classifier.members
-    if not hasattr(members[0], "network"):
+    trained: Any = pipeline.classifier
+    if not hasattr(trained, "device"):
         if config.skin_check == "auto":
             return None, "pixels only: an exported classifier has no embedding"
         raise LesionError(
             f"--skin-check {path} with an exported classifier, which has no embedding",
             wanted="the classifier that it was exported from, or --skin-check auto",
         )
-    check = SkinCheck(reference, members[0], pipeline.classifier.device)
+    check = SkinCheck(reference, trained.members[0], trained.device)
     rate = reference.card["false_refusals"]
     return check, f"on: refuses {rate:.1%} of lesions like those of {reference.card['made_of']}"

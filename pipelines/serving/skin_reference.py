@@ -171,7 +171,7 @@ def _parts(
         )
         more = config.calibrate - len(limit)
         limit, rest = limit + old[:more], old[more:]
-    reference = rng.permutation(rest)[: config.reference] if rest else []
+    reference = list(rng.permutation(rest))[: config.reference]
     if len(limit) < 1 / config.false_refusals:
         notes.append(f"{len(limit)} lesions are few for a rate of {config.false_refusals:.1%}")
     measure = test[:_MEASURED]
@@ -184,7 +184,7 @@ def _parts(
     if not measure:
         notes.append("nothing was held back: the refusals of lesions are those of the limit itself")
         measure = limit
-    chosen = {"reference": list(reference), "limit": limit, "measure": measure}
+    chosen = {"reference": reference, "limit": limit, "measure": measure}
     for note in notes:
         log.warning("%s", note)
     return {part: manifest.iloc[rows] for part, rows in chosen.items()}, notes
@@ -245,7 +245,7 @@ def other_pictures(seed: int = 0) -> dict[str, list[NDArray[np.uint8]]]:
         kind = "medical" if path.stem in medical else "photographs"
         groups[kind] += [picture, *_parts_of(picture, rng, 3)]
     skin = np.array([200, 150, 130])
-    makers: dict[str, Callable[[], NDArray[np.float64]]] = {
+    makers: dict[str, Callable[[], NDArray[Any]]] = {
         "noise": lambda: rng.integers(0, 256, (256, 256, 3)).astype(np.float64),
         "one colour": lambda: np.broadcast_to(rng.integers(0, 256, 3), (256, 256, 3)) * 1.0,
         "skin colour with noise": lambda: skin + rng.normal(0, 8, (256, 256, 3)),
@@ -268,14 +268,14 @@ def _parts_of(
     return found
 
 
-def _text(rng: np.random.Generator) -> NDArray[np.float64]:
+def _text(rng: np.random.Generator) -> NDArray[np.uint8]:
     import cv2
 
     page = np.full((320, 320, 3), 250, np.uint8)
     for line in range(8):
         word = "".join(map(chr, rng.integers(97, 123, 16)))
         cv2.putText(page, word, (8, 40 + 34 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (30, 30, 30), 2)
-    return page.astype(np.float64)
+    return page
 
 
 def _say(reference: SkinReference, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from pipelines.serving.refusals import Refusal
 FIELDS = ("age", "sex", "site")
 # Boundaries, names of fields and the fields themselves.
 _MARGIN = 65_536
+_MOST_FIELDS = 100
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ async def reading(
 
     _check_head(request, max_bytes)
     parser = MultiPartParser(
-        request.headers, counted(), max_files=most, max_fields=len(FIELDS) + 1,
+        request.headers, counted(), max_files=most, max_fields=_MOST_FIELDS,
         max_part_size=_MARGIN,
     )  # fmt: skip
     # Larger files would go to the disk, where photographs of people have no place.
@@ -148,8 +149,14 @@ async def _form(items: list[tuple[str, Any]], field: str) -> Form:
     return Form(images, fields)
 
 
-def metadata_of(fields: dict[str, Any]) -> dict[str, Any]:
+def metadata_of(fields: dict[str, Any], columns: Collection[str] = ()) -> dict[str, Any]:
     """Return age, sex and site as the pipeline takes them; empty and unknown ones are None.
+
+    Parameters
+    ----------
+    fields : dict
+    columns : collection of str
+        What the classifier reads; those beyond age, sex and site (a diameter) may be said too.
 
     Raises
     ------
@@ -157,23 +164,33 @@ def metadata_of(fields: dict[str, Any]) -> dict[str, Any]:
         422: an unknown field, an age that nobody has, a sex or site that would silently count as
         missing.
     """
-    unknown = sorted(set(fields) - set(FIELDS))
+    known = dict.fromkeys([*FIELDS, *columns])
+    unknown = sorted(set(fields) - set(known))
     if unknown:
         raise Refusal(
-            422, "unknown_field", f"unknown field {unknown[0][:40]!r}", wanted=", ".join(FIELDS)
+            422, "unknown_field", f"unknown field {unknown[0][:40]!r}", wanted=", ".join(known)
         )
     said = {name: _word(fields.get(name)) for name in FIELDS}
     try:
         check_words(said["sex"], said["site"])
     except LesionError as error:
         raise Refusal.of(error, 422, "bad_metadata") from None
-    return said | {"age": None if said["age"] is None else _age(said["age"])}
+    further = {name: _number_or_word(fields[name]) for name in fields if name not in FIELDS}
+    return said | further | {"age": None if said["age"] is None else _age(said["age"])}
 
 
 def _word(value: Any) -> str | None:
     if value is None or plain_words(value) in UNKNOWN_WORDS:
         return None
     return str(value)[:200]
+
+
+def _number_or_word(value: Any) -> float | str | None:
+    word = _word(value)
+    try:
+        return None if word is None else float(word)
+    except ValueError:
+        return word
 
 
 def _age(word: str) -> float:
