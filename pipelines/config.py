@@ -224,21 +224,6 @@ class OverlayConfig(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """Write the report of a run: one HTML file with everything in it.
-
-    Args:
-        run: folder of a finished `lesion run`
-        out: page to write; left out, report.html in the run's folder
-        tiles: how many of the worst masks to show
-    """
-
-    run: Path
-    out: Path | None = None
-    tiles: int = 12
-
-
-@dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
     """Check what this machine has, and a data set if one is named.
 

@@ -1,30 +1,11 @@
-"""Figures of the report as inline SVG that takes its colours from the page, light or dark."""
+"""Figures of the report: overlap of masks, calibration, learning."""
 
 from __future__ import annotations
-
-import io
-import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Stand-ins that matplotlib writes and the page's CSS variables replace.
-INK, QUIET, RULE, ACCENT, SECOND, PAPER = (f"#0a0b0{digit}" for digit in range(1, 7))
-_VARIABLES = {
-    INK: "--ink", QUIET: "--quiet", RULE: "--rule",
-    ACCENT: "--accent", SECOND: "--second", PAPER: "--paper",
-}  # fmt: skip
-
-# Ids that matplotlib numbers in every figure alike: a page may hold each id only once.
-_USELESS_IDS = (
-    r' id="(?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend'
-    r'|LineCollection|FillBetweenPolyCollection|PolyCollection)[^"]*"'
-)
+from pipelines.report_svg import ACCENT, PAPER, QUIET, RULE, SECOND, many_axes, one_axes, svg
 
 Array = NDArray[np.float64]
 
@@ -38,7 +19,7 @@ def dice_histogram(dice: Array) -> str:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure("dice", 6.4, 2.7)
+    figure, axes = one_axes("dice", 6.4, 2.7)
     axes.hist(
         dice, bins=np.linspace(0, 1, 41).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.6
     )
@@ -50,40 +31,7 @@ def dice_histogram(dice: Array) -> str:
     )  # fmt: skip
     axes.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="images")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return _svg(figure, "dice", f"Histogram of Dice over {len(dice)} images, median {median:.3f}")
-
-
-def roc_figure(rates: tuple[Array, Array], auc: str, pauc: str, min_tpr: float = 0.8) -> str:
-    """Return the ROC curve with the scored region above `min_tpr` shaded.
-
-    Parameters
-    ----------
-    rates : (ndarray, ndarray)
-        False and true positive rates, each of shape (k,), rising from 0 to 1.
-    auc, pauc : str
-        The two areas as the page writes them.
-    min_tpr : float
-        Lower edge of the scored region.
-    """
-    fpr, tpr = rates
-    figure, axes = _figure("roc", 4.5, 4.3)
-    grid = np.unique(np.concatenate([fpr, np.linspace(0, 1, 400)]))
-    # The upper value at each false positive rate: the curve is a staircase.
-    height = np.maximum.accumulate(np.interp(grid, fpr, tpr))
-    axes.fill_between(
-        grid, min_tpr, np.maximum(height, min_tpr), color=ACCENT, alpha=0.22, linewidth=0
-    )
-    axes.axhline(min_tpr, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
-    axes.plot(fpr, tpr, color=ACCENT, linewidth=2)
-    axes.text(0.98, 0.06, f"AUC {auc}\npAUC {pauc}", ha="right", va="bottom", color=INK,
-              fontsize=10.5, linespacing=1.5)  # fmt: skip
-    axes.text(0.98, min_tpr - 0.02, f"scored above {min_tpr:.0%} sensitivity", ha="right",
-              va="top", color=QUIET, fontsize=9)  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(0, 1.005), xlabel="1 − specificity (false positive rate)",
-             ylabel="sensitivity (true positive rate)")  # fmt: skip
-    axes.set_aspect("equal")
-    return _svg(figure, "roc", f"ROC curve. AUC {auc}; partial AUC above 80% sensitivity {pauc}")
+    return svg(figure, "dice", f"Histogram of Dice over {len(dice)} images, median {median:.3f}")
 
 
 def calibration_figure(
@@ -101,26 +49,33 @@ def calibration_figure(
     scores : ndarray of shape (n,), float64 in [0, 1]
         All predictions, for the histogram beneath.
     """
-    figure, (axes, below) = _figures("calibration", 4.5, 4.3, height_ratios=(3.2, 1), sharex=True)
-    axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
+    figure, (axes, below) = many_axes("calibration", 4.6, 4.3, height_ratios=(3.2, 1), sharex=True)
+    # Where all is small the whole square would show one dot in a corner.
+    most = max(float(predicted.max(initial=0)), float(high.max(initial=0)))
+    top = 1.0 if most > 0.4 else 1.1 * most
+    axes.plot([0, top], [0, top], color=RULE, linewidth=1)
     axes.errorbar(
         predicted, observed, yerr=[observed - low, high - observed], color=ACCENT, linewidth=1.6,
         marker="o", markersize=5, elinewidth=1, capsize=2.5,
     )  # fmt: skip
-    for x, y, count in zip(predicted, observed, counts, strict=True):
-        axes.annotate(f"{count}", (x, y), (5, -10), textcoords="offset points", color=QUIET,
-                      fontsize=8.5)  # fmt: skip
+    last = np.inf
+    for x, y, count in sorted(zip(predicted, observed, counts, strict=True), reverse=True):
+        if last - x > 0.05 * top:  # or the numbers lie on one another
+            axes.annotate(f"{count:,}", (x, y), (5, -10), textcoords="offset points", color=QUIET,
+                          fontsize=8.5)  # fmt: skip
+            last = x
     # Points at 0 and 1 keep their whole mark.
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.04, 1.04), ylabel="fraction malignant")
+    axes.set(xlim=(-0.02 * top, 1.02 * top), ylim=(-0.04 * top, 1.04 * top),
+             ylabel="fraction malignant")  # fmt: skip
     below.hist(
-        scores, bins=np.linspace(0, 1, 31).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.5
+        scores, bins=np.linspace(0, top, 31).tolist(), color=ACCENT, edgecolor=PAPER, linewidth=0.5
     )
-    below.set(xlabel="predicted probability of malignancy", ylabel="images")
+    below.set(xlabel="predicted probability of malignancy", ylabel="lesions")
     points = "; ".join(
-        f"{x:.2f} predicted, {y:.2f} observed, n={count}"
+        f"{x:.3g} predicted, {y:.3g} observed, n={count}"
         for x, y, count in zip(predicted, observed, counts, strict=True)
     )
-    return _svg(figure, "calibration", f"Calibration curve: {points}")
+    return svg(figure, "calibration", f"Calibration curve: {points}")
 
 
 def learning_figure(curves: dict[str, tuple[Array, Array]], monitor: str, name: str) -> str:
@@ -137,7 +92,7 @@ def learning_figure(curves: dict[str, tuple[Array, Array]], monitor: str, name: 
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(name, 4.5, 2.5)
+    figure, axes = one_axes(name, 4.5, 2.5)
     styles = ["-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1))]
     for number, (member, (epochs, scores)) in enumerate(curves.items()):
         axes.plot(epochs, scores, color=ACCENT, linewidth=1.8, marker="o", markersize=3.5,
@@ -147,54 +102,4 @@ def learning_figure(curves: dict[str, tuple[Array, Array]], monitor: str, name: 
     axes.set(xlabel="epoch", ylabel=f"validation {monitor}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     last = ", ".join(f"member {m} ends at {s[-1]:.3f}" for m, (_, s) in curves.items())
-    return _svg(figure, name, f"Validation {monitor} by epoch: {last}")
-
-
-def _figure(name: str, width: float, height: float) -> tuple[Figure, Axes]:
-    figure, axes = _figures(name, width, height, rows=1)
-    return figure, axes
-
-
-def _figures(
-    name: str, width: float, height: float, *, rows: int = 2,
-    height_ratios: tuple[float, ...] | None = None, sharex: bool = False,
-) -> tuple[Figure, Any]:  # fmt: skip
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"font.family": "sans-serif", "font.size": 10}):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
-        axes = figure.subplots(rows, 1, height_ratios=height_ratios, sharex=sharex)
-    for one in np.atleast_1d(axes):
-        one.set_facecolor("none")
-        one.spines[["top", "right"]].set_visible(False)
-        one.spines[["left", "bottom"]].set_color(RULE)
-        one.tick_params(colors=QUIET, which="both", labelsize=9.5, length=3)
-        one.xaxis.label.set_color(INK)
-        one.yaxis.label.set_color(INK)
-        one.grid(axis="y", color=RULE, linewidth=0.6, alpha=0.6)
-        one.set_axisbelow(True)
-    return figure, axes
-
-
-def _svg(figure: Figure, name: str, description: str) -> str:
-    """Return the figure as an SVG element that names itself to a screen reader."""
-    import html
-
-    import matplotlib
-
-    stream = io.StringIO()
-    # Text stays text, so that it takes the page's font, can be found and is read aloud.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
-    svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(_USELESS_IDS, "", svg)
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    label = html.escape(description, quote=True)
-    # Without a size of its own it fills the column it stands in.
-    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return svg(figure, name, f"Validation {monitor} by epoch: {last}")

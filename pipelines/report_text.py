@@ -14,14 +14,6 @@ CARDS = (
     ("pauc", "pAUC", 3, "area of the ROC above 80% sensitivity; 0.2 is perfect, 0.02 is a coin"),
 )
 
-MALIGNANCY_SCORES = (
-    ("auc", 3, "1 is perfect, 0.5 a coin"),
-    ("pauc", 4, "0.2 is perfect, 0.02 a coin"),
-    ("average_precision", 3, "a coin gets the share of malignant images"),
-    ("brier", 4, "mean squared error of the probability; lower is better"),
-    ("ece", 4, "0 is calibrated; noise alone raises it"),
-)
-
 STATUS_MEANINGS = {
     "ok": "a lesion was found",
     "empty": "no lesion was found; stage 2 sees the whole image and says so",

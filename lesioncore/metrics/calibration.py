@@ -66,10 +66,26 @@ def ece(
     return as_given(divide(gap.sum(axis=0), columns.sum(axis=0)), weights)
 
 
-def reliability_curve(y: npt.ArrayLike, p: npt.ArrayLike, bins: int = BINS) -> Reliability:
-    """Return mean probability, observed rate and count of each bin of [0, 1] that is not empty."""
+def reliability_curve(
+    y: npt.ArrayLike, p: npt.ArrayLike, bins: int = BINS, *, equal_sum: bool = False
+) -> Reliability:
+    """Return mean probability, observed rate and count of each bin of [0, 1] that is not empty.
+
+    Parameters
+    ----------
+    equal_sum : bool
+        Bins of about the same sum of probabilities, so that each expects as many positives,
+        instead of equal width: where malignancy is rare, almost all rows would share one of
+        those. Rows of one probability stay together.
+    """
     labels, chance = probabilities(y, p)
     code = bin_of(chance, bins)
+    if equal_sum and len(chance):
+        ordered = np.sort(chance)
+        mass = np.cumsum(ordered)
+        places = np.searchsorted(mass, mass[-1] * np.arange(1, bins) / bins)
+        edges = ordered[np.minimum(places, len(ordered) - 1)]
+        code = np.searchsorted(edges, chance, side="right").astype(np.int64)
     count = np.bincount(code, minlength=bins)
     full = count > 0
     return Reliability(

@@ -13,7 +13,8 @@ from lesioncore.metrics.sweep import Sweep
 
 #: Close together where malignancy is rare: 0.1 % asks for a threshold far below 1 in 100.
 DECISION_THRESHOLDS: tuple[float, ...] = tuple(
-    [round(k / 1000, 3) for k in range(1, 10)]
+    [round(k / 10_000, 4) for k in range(1, 10)]
+    + [round(k / 1000, 3) for k in range(1, 10)]
     + [round(k / 200, 3) for k in range(2, 20)]
     + [round(k / 100, 2) for k in range(10, 51)]
 )

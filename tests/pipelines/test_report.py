@@ -11,10 +11,12 @@ import pytest
 
 from lesioncore.errors import LesionError
 from lesioncore.files import read_json
-from pipelines.config import ReportConfig
 from pipelines.evaluation import evaluate_run
-from pipelines.report import interval_of, render, report, wilson
+from pipelines.report import render, report
+from pipelines.report_config import ReportConfig
 from pipelines.report_data import read_run
+from pipelines.report_malignancy import wilson
+from pipelines.report_page import interval_of
 from pipelines.report_text import duration
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
