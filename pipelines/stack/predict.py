@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lesioncore.devices import choose_workers
 from lesioncore.errors import UsageError
 from lesioncore.files import write_table
 from lesioncore.progress import log
@@ -54,7 +55,7 @@ def predict(config: StackPredictConfig) -> int:
             known,
             len(rows),
         )
-    chance = probabilities(run, rows)
+    chance = probabilities(run, rows, choose_workers(config.workers))
     table = rows.manifest[["image_id"]].assign(
         malignant=chance, model=f"stack {config.weights.resolve().name}"
     )
@@ -66,7 +67,7 @@ def predict(config: StackPredictConfig) -> int:
     return int(failed > config.max_failed)
 
 
-def probabilities(run: Run, rows: StackRows) -> np.ndarray:
+def probabilities(run: Run, rows: StackRows, threads: int = 1) -> np.ndarray:
     """Return the probability of malignancy of each row, (n,) float64, NaN without its scores."""
     logits = []
     for number in range(run.members):
@@ -76,7 +77,7 @@ def probabilities(run: Run, rows: StackRows) -> np.ndarray:
             inputs.warn_of_missing(rows)
         matrix = inputs.matrix(rows)
         added = [
-            margins(read_boosters(folder, name), matrix.values)
+            margins(read_boosters(folder, name, threads), matrix.values)
             for name in run.record["config"]["algorithms"]
         ]
         logits.append(matrix.start + np.mean(added, axis=0))

@@ -84,7 +84,7 @@ class MemberTraining:
                     f"member-{self.number} {name}: {self.config.seeds} boosters of "
                     f"{found['rounds']} rounds, inner AUC {found['inner_auc']:.4f}"
                 )
-            boosters[name] = read_boosters(self.folder, name)
+            boosters[name] = read_boosters(self.folder, name, self._threads)
         return read_inputs(self.folder), boosters
 
     @cached_property
@@ -187,9 +187,13 @@ class MemberTraining:
             rounds=rounds,
             learning_rate=self.config.learning_rate,
             seed=self._seed(seed),
-            threads=choose_workers(self.config.workers),
+            threads=self._threads,
             patience=self.config.patience,
         )
+
+    @property
+    def _threads(self) -> int:
+        return choose_workers(self.config.workers)
 
     def _seed(self, number: int) -> int:
         return (self.config.seed * 1000 + self.number) * 1000 + number
@@ -200,11 +204,11 @@ def read_inputs(folder: Path) -> Inputs:
     return Inputs.from_dict(read_json(folder / INPUTS))
 
 
-def read_boosters(folder: Path, name: str) -> list[Booster]:
+def read_boosters(folder: Path, name: str, threads: int) -> list[Booster]:
     """Return the boosters of an algorithm of a finished member."""
     kind = booster_class(name)
     return [
-        kind.load(folder / one["file"], int(one["rounds"]))
+        kind.load(folder / one["file"], int(one["rounds"]), threads)
         for one in read_json(folder / f"{name}.json")["boosters"]
     ]
 

@@ -226,7 +226,7 @@ def test_boosters_add_to_the_start_and_come_back_from_their_file(name, tmp_path)
     margin = made.margin(values)
     assert roc_auc(y, start + margin) > roc_auc(y, start) + 0.1
     made.save(tmp_path / f"booster{kind.suffix}")
-    again = kind.load(tmp_path / f"booster{kind.suffix}", made.rounds)
+    again = kind.load(tmp_path / f"booster{kind.suffix}", made.rounds, 1)
     assert np.allclose(again.margin(values), margin)
     parts = again.contributions(values)
     rest = margin - parts.sum(axis=1)
@@ -285,3 +285,22 @@ def test_a_stack_needs_no_torch(run):
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert Run.load(run, "lesion stack").members == 3
+
+
+def test_measured_masks_become_features_and_foreign_scores_do_not(archive, tmp_path, monkeypatch):
+    from lesioncore.cache import measured
+    from lesioncore.measurements import MEASUREMENTS
+
+    table = pd.read_csv(archive / "train" / "train-metadata.csv").assign(score_weight=1.0)
+    table.to_csv(tmp_path / "train-metadata.csv", index=False)
+    figures = pd.DataFrame(2.0, index=range(ROWS - 10), columns=list(MEASUREMENTS))
+    figures.insert(0, "image_id", table["isic_id"][10:].to_numpy())
+    monkeypatch.setattr(measured, "read_measurements", lambda folder: figures)
+    rows, _ = load_rows(StackOptions(dataset="isic2024", root=tmp_path, masks=tmp_path))
+    found = dict(zip(rows.features.names, rows.features.values.T, strict=True))
+    assert (
+        np.isnan(found["mask_asymmetry"][:10]).all() and (found["mask_asymmetry"][10:] == 2).all()
+    )
+    assert (found["mask_diameter_to_reported"][10:] > 0).all()
+    assert "mask_delta_e_patient_z" in found
+    assert not any(name.startswith("score") for name in found)

@@ -57,12 +57,15 @@ class Booster(ABC):
         Settings to choose from on inner folds: small trees, and larger ones.
     rounds : int
         Trees that count.
+    threads : int
+        To predict with.
     """
 
     name: ClassVar[str] = ""
     suffix: ClassVar[str]
     candidates: ClassVar[tuple[Settings, ...]]
     rounds: int
+    threads: int
 
     @classmethod
     @abstractmethod
@@ -117,7 +120,7 @@ class Booster(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, path: Path, rounds: int) -> Self:
+    def load(cls, path: Path, rounds: int, threads: int) -> Self:
         """Return the booster of a file that `save` wrote."""
 
 

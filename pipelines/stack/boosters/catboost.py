@@ -28,9 +28,10 @@ class CatBoost(Booster):
     suffix = ".cbm"
     candidates = ({"depth": 3, "l2_leaf_reg": 5.0}, {"depth": 5, "l2_leaf_reg": 10.0})
 
-    def __init__(self, model: Any, rounds: int) -> None:
+    def __init__(self, model: Any, rounds: int, threads: int) -> None:
         self.model = model
         self.rounds = rounds
+        self.threads = threads
 
     @classmethod
     def fit(
@@ -67,16 +68,21 @@ class CatBoost(Booster):
                 pool(rows, labels), eval_set=pool(*watch), use_best_model=True,
                 early_stopping_rounds=task.patience,
             )  # fmt: skip
-        return cls(model, int(model.tree_count_))
+        return cls(model, int(model.tree_count_), task.threads)
 
     def margin(self, values: NDArray[np.float32]) -> Array:
         """See `Booster.margin`."""
-        return np.asarray(self.model.predict(values, prediction_type="RawFormulaVal"), np.float64)
+        found = self.model.predict(
+            values, prediction_type="RawFormulaVal", thread_count=self.threads
+        )
+        return np.asarray(found, np.float64)
 
     def contributions(self, values: NDArray[np.float32]) -> Array:
         """See `Booster.contributions`."""
         pool = library("catboost").Pool(values, feature_names=self.model.feature_names_)
-        found = self.model.get_feature_importance(pool, type="ShapValues")
+        found = self.model.get_feature_importance(
+            pool, type="ShapValues", thread_count=self.threads
+        )
         return np.asarray(found, np.float64)[:, :-1]
 
     def gains(self) -> Array:
@@ -87,8 +93,8 @@ class CatBoost(Booster):
         self.model.save_model(str(path), format="cbm")
 
     @classmethod
-    def load(cls, path: Path, rounds: int) -> Self:
+    def load(cls, path: Path, rounds: int, threads: int) -> Self:
         """See `Booster.load`."""
         model = library("catboost").CatBoost()
         model.load_model(str(path), format="cbm")
-        return cls(model, rounds)
+        return cls(model, rounds, threads)

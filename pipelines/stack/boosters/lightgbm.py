@@ -28,9 +28,10 @@ class LightGBM(Booster):
     suffix = ".txt"
     candidates = ({"num_leaves": 8, "lambda_l2": 5.0}, {"num_leaves": 20, "lambda_l2": 10.0})
 
-    def __init__(self, model: Any, rounds: int) -> None:
+    def __init__(self, model: Any, rounds: int, threads: int) -> None:
         self.model = model
         self.rounds = rounds
+        self.threads = threads
 
     @classmethod
     def fit(
@@ -56,32 +57,36 @@ class LightGBM(Booster):
         )  # fmt: skip
         if watch is None:
             model = lightgbm.train(options, data, task.rounds)
-            return cls(model, model.current_iteration())
+            return cls(model, model.current_iteration(), task.threads)
         held = lightgbm.Dataset(
             watch[0].values, watch[1], init_score=watch[0].start, reference=data
         )
         stop = lightgbm.early_stopping(task.patience, verbose=False)
         model = lightgbm.train(options, data, task.rounds, valid_sets=[held], callbacks=[stop])
-        return cls(model, model.best_iteration)
+        return cls(model, model.best_iteration, task.threads)
 
     def margin(self, values: NDArray[np.float32]) -> Array:
         """See `Booster.margin`."""
-        found = self.model.predict(values, raw_score=True, num_iteration=self.rounds)
-        return np.asarray(found, np.float64)
+        return self._predict(values, raw_score=True)
 
     def contributions(self, values: NDArray[np.float32]) -> Array:
         """See `Booster.contributions`."""
-        found = self.model.predict(values, pred_contrib=True, num_iteration=self.rounds)
-        return np.asarray(found)[:, :-1]
+        return self._predict(values, pred_contrib=True)[:, :-1]
 
     def gains(self) -> Array:
         """See `Booster.gains`."""
         return as_parts(self.model.feature_importance("gain", iteration=self.rounds))
 
+    def _predict(self, values: NDArray[np.float32], **what: bool) -> Array:
+        found = self.model.predict(
+            values, num_iteration=self.rounds, num_threads=self.threads, **what
+        )
+        return np.asarray(found, np.float64)
+
     def _write(self, path: Path) -> None:
         self.model.save_model(path, num_iteration=self.rounds)
 
     @classmethod
-    def load(cls, path: Path, rounds: int) -> Self:
+    def load(cls, path: Path, rounds: int, threads: int) -> Self:
         """See `Booster.load`."""
-        return cls(library("lightgbm").Booster(model_file=path), rounds)
+        return cls(library("lightgbm").Booster(model_file=path), rounds, threads)

@@ -28,10 +28,11 @@ class XGBoost(Booster):
     suffix = ".json"
     candidates = ({"max_depth": 3, "lambda": 5.0}, {"max_depth": 5, "lambda": 10.0})
 
-    def __init__(self, model: Any, rounds: int, names: Sequence[str]) -> None:
+    def __init__(self, model: Any, rounds: int, threads: int) -> None:
         self.model = model
         self.rounds = rounds
-        self.names = list(names)
+        self.threads = threads
+        model.set_param({"nthread": threads})
 
     @classmethod
     def fit(
@@ -60,12 +61,12 @@ class XGBoost(Booster):
 
         if watch is None:
             model = xgboost.train(options, data(rows, labels), task.rounds)
-            return cls(model, model.num_boosted_rounds(), names)
+            return cls(model, model.num_boosted_rounds(), task.threads)
         model = xgboost.train(
             options, data(rows, labels), task.rounds, evals=[(data(*watch), "watch")],
             early_stopping_rounds=task.patience, verbose_eval=False,
         )  # fmt: skip
-        return cls(model, model.best_iteration + 1, names)
+        return cls(model, model.best_iteration + 1, task.threads)
 
     def margin(self, values: NDArray[np.float32]) -> Array:
         """See `Booster.margin`."""
@@ -84,19 +85,19 @@ class XGBoost(Booster):
     def gains(self) -> Array:
         """See `Booster.gains`."""
         found = self.model.get_score(importance_type="total_gain")
-        return as_parts(np.array([found.get(name, 0.0) for name in self.names]))
+        return as_parts(np.array([found.get(name, 0.0) for name in self.model.feature_names]))
 
     def _data(self, values: NDArray[np.float32]) -> Any:
         # A margin of 0 for all, or the library adds a start of its own.
         return library("xgboost").DMatrix(
-            values, base_margin=np.zeros(len(values)), feature_names=self.names
-        )
+            values, base_margin=np.zeros(len(values)), feature_names=self.model.feature_names,
+            nthread=self.threads,
+        )  # fmt: skip
 
     def _write(self, path: Path) -> None:
         self.model[: self.rounds].save_model(path)
 
     @classmethod
-    def load(cls, path: Path, rounds: int) -> Self:
+    def load(cls, path: Path, rounds: int, threads: int) -> Self:
         """See `Booster.load`."""
-        model = library("xgboost").Booster(model_file=str(path))
-        return cls(model, rounds, model.feature_names)
+        return cls(library("xgboost").Booster(model_file=str(path)), rounds, threads)
