@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from clsstage.config import EvaluateConfig
 from clsstage.examples import with_labels
@@ -58,6 +59,8 @@ def evaluate(config: EvaluateConfig) -> int:
             seed=config.seed,
         ),
     }
+    if classifier.calibration is not None and config.members == "all":
+        scores["calibration"] = asdict(classifier.calibration.fitted_on)
     if config.out is not None:
         write_table(config.out / "predictions.csv", table)
         write_json(config.out / "scores.json", scores)

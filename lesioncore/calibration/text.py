@@ -14,9 +14,11 @@ _TITLES = {"log_loss": "log loss", "brier": "Brier score", "ece": "calibration e
 def statement(calibration: Calibration) -> list[str]:
     """Return what stands behind the probabilities, the flags and the sets: a line each."""
     on = calibration.fitted_on
-    how = "no map was needed" if calibration.method.name == "none" else calibration.method.name
+    how = f"{calibration.method.name}, fitted"
+    if calibration.method.name == "none":
+        how = "none, scores stay as they are; flags and sets fitted"
     lines = [
-        f"calibration: {how}, fitted on {on.name}: {on.n:,} images, {on.positives:,} malignant by "
+        f"calibration: {how} on {on.name}: {on.n:,} images, {on.positives:,} malignant by "
         f"{on.policy!r}, prevalence {on.prevalence:.2%}"
         if on.n
         else f"calibration: none; scores as learned at a prevalence of {on.prevalence:.2%}"
