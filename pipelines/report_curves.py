@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -240,5 +240,5 @@ def _draw(axes: Axes, curves: Lines, notes: Mapping[str, str]) -> None:
                   zorder=3 - number / 100, **line_of(number))  # fmt: skip
 
 
-def _key(axes: Axes, place: str) -> None:
+def _key(axes: Axes, place: Literal["lower left", "lower right", "upper right"]) -> None:
     axes.legend(frameon=False, labelcolor=INK, fontsize=9.5, loc=place, handlelength=2.6)

@@ -179,12 +179,19 @@ def group_codes(groups: npt.ArrayLike | None, rows: int) -> tuple[npt.NDArray[np
 
 
 def weightings(
-    rows: int, groups: npt.ArrayLike | None, strata: npt.ArrayLike | None, n: int, seed: int
+    rows: int,
+    groups: npt.ArrayLike | None,
+    strata: npt.ArrayLike | None,
+    n: int,
+    seed: int,
+    *,
+    of_groups: bool = False,
 ) -> Iterator[FloatArray]:
     """Yield how often each row is drawn, (rows, B) float64, until `n` resamples are done.
 
     Parameters are those of `resamples`, which draws the same; use it to give one draw to many
-    metrics.
+    metrics. `of_groups` yields how often each group is drawn, (G, B), by the codes of
+    `group_codes`.
     """
     codes, n_groups = group_codes(groups, rows)
     kind = np.zeros(n_groups, dtype=np.int64)
@@ -208,4 +215,4 @@ def weightings(
             for number, picked in enumerate(drawn.T):
                 counts[number, place] = np.bincount(picked, minlength=len(member))
         columns = np.ascontiguousarray(counts.T)
-        yield columns[codes] if groups is not None else columns
+        yield columns if of_groups or groups is None else columns[codes]

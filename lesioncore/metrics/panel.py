@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -64,16 +65,34 @@ class Panel:
             probabilities(labels, scores)
         except LesionError as error:
             self.reasons = dict.fromkeys(("brier", "ece", NET_BENEFIT), error.found)
-            self._cuts, self._gaps = np.zeros(0), np.zeros((0, self.rows))
+            self._cuts, gaps = np.zeros(0), np.zeros((0, self.rows))
         else:
             self._cuts = np.asarray(DECISION_THRESHOLDS)
-            self._gaps = np.zeros((BINS, self.rows))
-            self._gaps[bin_of(scores, BINS), np.arange(self.rows)] = labels - scores
+            gaps = np.zeros((BINS, self.rows))
+            gaps[bin_of(scores, BINS), np.arange(self.rows)] = labels - scores
             self._ratios["brier"] = ((labels - scores) ** 2, np.ones(self.rows))
         self._ratios |= ratios or {}
+        self._bins = len(gaps)
         self._sweep = Sweep.of(labels, scores, cuts=self._cuts)
         both = [column for ratio in self._ratios.values() for column in ratio]
-        self._sums = np.vstack([self._gaps, *both]) if both else self._gaps
+        self._sums = np.vstack([np.ones(self.rows), *gaps, *both])
+
+    def grouped(self, codes: npt.NDArray[np.int64], n_groups: int) -> Panel:
+        """Return a panel with groups for rows: `numbers` then takes weights of groups (G, B).
+
+        Parameters
+        ----------
+        codes : (n,) int64, the group of each row
+        """
+        from scipy.sparse import csr_array
+
+        shape = (self.rows, n_groups)
+        member_of = csr_array((np.ones(self.rows), (np.arange(self.rows), codes)), shape=shape)
+        panel = copy.copy(self)
+        panel.rows = n_groups
+        panel._sweep = self._sweep.grouped(member_of)
+        panel._sums = self._sums @ member_of
+        return panel
 
     def numbers(self, columns: FloatArray | None = None) -> dict[str, FloatArray]:
         """Return each score (B,) under weights (n, B); `net_benefit` is (T, B).
@@ -101,13 +120,12 @@ class Panel:
                 tps, fps, per_cent / 100
             )
         sums = self._sums @ given
-        if len(self._gaps):
-            gaps = np.abs(sums[: len(self._gaps)]).sum(axis=0)
-            found["ece"] = divide(gaps, given.sum(axis=0))
+        total, gaps, rest = sums[0], sums[1 : 1 + self._bins], sums[1 + self._bins :]
+        if self._bins:
+            found["ece"] = divide(np.abs(gaps).sum(axis=0), total)
             found[NET_BENEFIT] = net_benefit_of(tps, fps, self._sweep.at_cuts, self._cuts)
         for place, name in enumerate(self._ratios):
-            part, whole = sums[len(self._gaps) + 2 * place :][:2]
-            found[name] = divide(part, whole)
+            found[name] = divide(rest[2 * place], rest[2 * place + 1])
         return found
 
 
@@ -129,16 +147,23 @@ def resampled(
     groups, strata, n, seed
         As in `bootstrap.resamples`, which draws the same rows. With one group the draws are NaN.
     watch : callable
-        Wraps the loop over blocks of resamples, (rows, B) each, for a progress bar.
+        Wraps the loop over blocks of resamples for a progress bar.
     """
     rows = next(iter(panels.values())).rows
     parts: dict[str, dict[str, list[FloatArray]]] = {name: {} for name in panels}
-    alone = group_codes(groups, rows)[1] < 2
-    no_draw = np.ones((rows, 1))  # none of them still has its names
-    for columns in watch(weightings(rows, groups, strata, n, seed)) if n else [no_draw]:
-        for name, panel in panels.items():
+    codes, n_groups = group_codes(groups, rows)
+    # A group is drawn as a whole: sums over its rows are taken once, not in every resample.
+    drawn_panels = {
+        name: panel.grouped(codes, n_groups) if n_groups < rows else panel
+        for name, panel in panels.items()
+    }
+    of_groups = n_groups < rows
+    draws = watch(weightings(rows, groups, strata, n, seed, of_groups=of_groups))
+    no_draw = np.ones((n_groups, 1))  # none of them still has its names
+    for columns in draws if n else [no_draw]:
+        for name, panel in drawn_panels.items():
             for score, values in panel.numbers(columns).items():
-                drawn = np.full_like(values, np.nan) if alone else values
+                drawn = np.full_like(values, np.nan) if n_groups < 2 else values
                 parts[name].setdefault(score, []).append(drawn)
     return {
         name: {score: np.concatenate(blocks, axis=-1)[..., :n] for score, blocks in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,13 +74,18 @@ class Sweep:
             at_cuts=np.searchsorted(starts, called),
         )
 
+    def grouped(self, member_of: csr_array) -> Sweep:
+        """Return the sweep whose weights are those of groups, given (n, G) of what is in which."""
+        return replace(self, members=self.members @ member_of, positives=self.positives @ member_of)
+
     def counts(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return cumulated true and false positives, (m + 1, B), from none to all called.
 
         Parameters
         ----------
         columns : (n, B) float64
-            Weights of the rows, in the order in which they were given to `of`.
+            Weights of the rows, in the order in which they were given to `of`; of the groups after
+            `grouped`.
         """
         total = np.zeros((len(self.thresholds), columns.shape[1]))
         found = np.zeros_like(total)
