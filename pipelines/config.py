@@ -186,7 +186,8 @@ class OverlayConfig(DataOptions):
 
     Args:
         masks: mask cache of these images
-        out: picture to write (.png or .jpg)
+        out: picture to write (.png or .jpg), or a page that opens anywhere, with the pictures
+            inside (.html)
         tiles: how many images to show
         per_row: tiles a row
         tile: side of a tile in pixels
@@ -219,8 +220,8 @@ class OverlayConfig(DataOptions):
             raise ValueError("tiles and per_row must be 1 or more")
         if not 48 <= self.tile <= 2048:
             raise ValueError(f"tile is {self.tile}: wanted 48 to 2048 pixels")
-        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise ValueError(f"out is {self.out}: wanted a .png or .jpg file")
+        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".html"):
+            raise ValueError(f"out is {self.out}: wanted a .png, .jpg or .html file")
 
 
 @dataclass(frozen=True, kw_only=True)

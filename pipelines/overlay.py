@@ -13,6 +13,7 @@ from lesioncore.files import atomic_path, read_table
 from lesioncore.progress import log, track
 from pipelines.contact_sheet import Tile, contact_sheet
 from pipelines.contours import fit, outlined
+from pipelines.html_tiles import write_html_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,9 @@ def write_sheet(
     size: int = 256,
 ) -> None:
     """Draw the rows of `images.parquet` (or of `ranked_masks`) and write the sheet to `out`."""
-    drawn = [draw_tile(row, cache, size) for _, row in track(list(rows.iterrows()), "drawing")]
+    as_page = out.suffix.lower() == ".html"
+    side = 2 * size if as_page else size
+    drawn = [draw_tile(row, cache, side) for _, row in track(list(rows.iterrows()), "drawing")]
     tiles = [tile for tile in drawn if tile is not None]
     if not tiles:
         raise LesionError("no image of the contact sheet could be read")
@@ -173,10 +176,16 @@ def write_sheet(
         *(["synthetic phantoms"] if synthetic else []),
         "research use, not a diagnosis",
     ]
-    truth = rows["mask"].notna().any() if "mask" in rows else False
+    truth = bool(rows["mask"].notna().any()) if "mask" in rows else False
+    if as_page:
+        write_html_sheet(
+            out, tiles, title=title, notes=notes, size=size, truth=truth, synthetic=synthetic
+        )
+        log.info("wrote %s (%.1f MiB)", out, out.stat().st_size / 2**20)
+        return
     sheet = contact_sheet(
         tiles, title=title, subtitle=" · ".join(notes), columns=per_row, size=size,
-        legend=(bool(truth), True),
+        legend=(truth, True),
     )  # fmt: skip
     with atomic_path(out) as temporary:
         sheet.save(temporary)

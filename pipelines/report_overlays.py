@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from lesioncore.errors import LesionError
+from pipelines.html_tiles import tile_values
 from pipelines.overlay import draw_tile, ranked_masks, seems
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from pipelines.report_data import ReportData
 
 _SIZE = 220
-_JPEG_QUALITY = 82
 
 
 def overlay_groups(data: ReportData, tiles: int) -> list[dict[str, Any]]:
@@ -57,27 +54,7 @@ def _choices(pool: pd.DataFrame, tiles: int) -> list[tuple[str, str, pd.DataFram
 
 def _tile(data: ReportData, row: pd.Series) -> dict[str, Any] | None:
     assert data.cache is not None
-    # Twice the size on the page, so that outlines stay sharp on a dense screen.
     tile = draw_tile(row, data.cache, _SIZE * 2)
     if tile is None:
         return None
-    height, width = tile.picture.shape[:2]
-    what = "Synthetic lesion" if data.synthetic else "Lesion"
-    return {
-        "jpeg": _jpeg(tile.picture),
-        "width": width // 2,
-        "height": height // 2,
-        "title": tile.title,
-        "status": tile.status,
-        "details": tile.detail.split(" · ", 1) if tile.detail else [],
-        "alt": f"{what} {tile.title} with its mask outlined. Mask {tile.status}. {tile.detail}",
-    }
-
-
-def _jpeg(picture: Any) -> str:
-    done, data = cv2.imencode(
-        ".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
-    if not done:
-        raise LesionError("a picture of the report could not be encoded as JPEG")
-    return base64.b64encode(data.tobytes()).decode()
+    return tile_values(tile, synthetic=data.synthetic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_the_sheet_is_written_and_named(fake_run, tmp_path: Path, capsys) -> Non
     with Image.open(path) as sheet:
         assert sheet.width > 4 * 64
         assert sheet.height > 2 * 64
+
+
+def test_a_page_holds_its_pictures_and_asks_for_nothing(fake_run, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.html"
+    overlay(dataclasses.replace(config(fake_run, tmp_path, tiles=5), out=out))
+    text = out.read_text()
+    assert text.count("data:image/jpeg;base64,") == 5 and "failed" in text
+    assert "<script" not in text and "http" not in text and "research use" in text
 
 
 def test_only_shows_the_statuses_asked_for(fake_run, tmp_path: Path, caplog) -> None:

@@ -108,7 +108,10 @@ function painted() {
   // A message that is posted in a frame arrives after the frame is on its way to the screen.
   channel.port1.onmessage = () => {
     if (start) performance.measure("qa-step", { start, end: performance.now() });
-    document.documentElement.dataset.shown = current?.id ?? "";
+    const id = current?.id ?? "";
+    document.documentElement.dataset.shown = id;
+    // A reload comes back to this image. Slow in browsers, so nobody waits for it.
+    if (id) history.replaceState(null, "", `/review?image=${encodeURIComponent(id)}`);
   };
   channel.port2.postMessage(0);
 }
@@ -155,7 +158,6 @@ function describe(item) {
     text.textContent = value;
     return [term, text];
   }));
-  history.replaceState(null, "", `/review?image=${encodeURIComponent(item.id)}`);
 }
 
 function tell(progress) {
