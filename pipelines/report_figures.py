@@ -60,7 +60,7 @@ def calibration_figure(
     )  # fmt: skip
     last = np.inf
     for x, y, count in sorted(zip(predicted, observed, counts, strict=True), reverse=True):
-        if last - x > 0.05 * top:  # or the numbers lie on one another
+        if last - x > 0.09 * top:  # or the numbers lie on one another
             axes.annotate(f"{count:,}", (x, y), (5, -10), textcoords="offset points", color=QUIET,
                           fontsize=8.5)  # fmt: skip
             last = x

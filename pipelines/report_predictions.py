@@ -105,7 +105,7 @@ def _opening(rows: ScoredRows, first: str, models: int) -> str:
         "far the scores agree with that."
     )
     if many:
-        text += f" The first figures are those of {first}, named first; all {models} are below."
+        text += f" The first figures are those of {first}, named first; {'both' if models == 2 else f'all {models}'} are below."
     return text
 
 
