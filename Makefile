@@ -38,6 +38,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/crop_speed.py
 	$(BIN)/python benchmarks/allocator.py
 	$(BIN)/python benchmarks/stack_features.py
+	$(BIN)/python benchmarks/audit_duplicates.py
+	$(BIN)/python benchmarks/audit_real.py
 	$(BIN)/python benchmarks/stack.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/recipe.py

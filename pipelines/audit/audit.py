@@ -81,7 +81,7 @@ def text_lines(results: Results, summary: dict[str, Any]) -> list[str]:
             lines.append(f"  {sign}  {one.found}")
             if one.level in ("error", "warning"):
                 if one.examples:
-                    shown = "; ".join(" = ".join(group[:4]) for group in one.examples[:3])
+                    shown = "; ".join(" / ".join(group[:4]) for group in one.examples[:3])
                     lines.append(f"           for example {shown}")
                 lines += [f"           to mend: {one.mend}"] if one.mend else []
                 if one.level == "error" and not one.accepted:

@@ -27,7 +27,7 @@ _FRONT, _FRONT_FINDS = "haarcascade_frontalface_alt2.xml", 5
 _SIDE, _SIDE_FINDS = "haarcascade_profileface.xml", 6
 # A frontal face must also be found by this other cascade, and when it is mirrored: faces are nearly
 # symmetric. Alone the first one took 2 of 1,255 dermoscopy images for faces.
-_SECOND, _SECOND_FINDS = "haarcascade_frontalface_default.xml", 3
+_SECOND, _SECOND_FINDS = "haarcascade_frontalface_default.xml", 5
 # The part around a find that is looked at again, in sides of its box.
 _MARGIN = 0.5
 # The cascades were trained on windows of this many pixels.

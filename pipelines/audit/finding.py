@@ -14,6 +14,11 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note", "ok")
 SHOWN, MOST_LISTED = 8, 1000
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts: `1 image`, `1,204 images`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 @dataclass(frozen=True)
 class Table:
     """Figures under a finding.

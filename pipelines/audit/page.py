@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from markupsafe import Markup, escape
 
 from lesioncore.errors import LesionError
 from lesioncore.images import read_image
@@ -44,6 +45,7 @@ def audit_page(
         loader=PackageLoader("pipelines"), autoescape=select_autoescape(["html", "j2"])
     )
     environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["coded"] = _coded
     archives = ", ".join(map(str, summary["archives"]))
     findings = [one for _, found in results for one in found]
     open_ones = {
@@ -51,7 +53,7 @@ def audit_page(
         for level in ("error", "warning")
     }
     return environment.get_template("audit.html.j2").render(
-        title=archives or data.config.dataset,
+        title=_title(data, archives),
         meta=_meta(data, summary),
         synthetic=is_synthetic(data.manifest["source"].dropna().unique().tolist()),
         verdict=_verdict(open_ones),
@@ -61,6 +63,18 @@ def audit_page(
         lists=summary["leave_out"],
         footer=f"Made by lesion-pipeline {tool_version()} on {now()[:10]}.",
     )
+
+
+def _title(data: AuditData, archives: str) -> str:
+    """Return the archives' names; of a table or folder of one's own, the name of its place."""
+    own = data.config.dataset in ("csv", "folder") and not data.config.also
+    return data.config.root.name if own and data.config.root is not None else archives
+
+
+def _coded(text: str) -> Markup:
+    """Return text as HTML, with what stands between backticks as code."""
+    pieces = str(escape(text)).split("`")
+    return Markup("".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(pieces)))
 
 
 def _meta(data: AuditData, summary: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lesioncore.leaks import is_leaking
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding, Level, Table
+from pipelines.audit.finding import Finding, Level, Table, counted
 from pipelines.audit.predictive import MOST_ROWS, Predictor, column_predictors, enough, sample_rows
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Columns(Check):
         named = [name for name in names if is_leaking(name)]
         yield Finding(
             "leaking-names", "note" if named else "ok",
-            f"columns that give the answer away by their name: {', '.join(named)}"
-            if named else "no column has a name that gives the answer away",
+            f"Columns that give the answer away by their name: {', '.join(named)}"
+            if named else "No column has a name that gives the answer away",
             count=len(named), of=len(names), figures={"columns": named},
             why="training data alone have them, or they hold the label" if named else "",
             mend="our models never see them (docs/reference/manifest.md); let no other tool"
@@ -63,7 +63,7 @@ class Columns(Check):
         labels, groups = data.labels[rows], data.groups[rows]
         too_few = enough(labels, groups)
         if too_few:
-            yield Finding("leaking-column", "note", f"columns were not measured: {too_few}")
+            yield Finding("leaking-column", "note", f"Columns were not measured: {too_few}")
             return
         measured: list[tuple[str, Predictor]] = []
         for name in names:
@@ -80,8 +80,9 @@ class Columns(Check):
         drawn = len(rows) < int((data.labels >= 0).sum())
         yield Finding(
             "columns-measured", level,
-            f"{len({name for name, _ in measured})} columns were measured alone on "
-            f"{len(rows):,} labelled images" + (f" (at most {MOST_ROWS:,})" if drawn else "")
+            f"{counted(len({name for name, _ in measured}), 'column')} measured alone on "
+            f"{counted(len(rows), 'labelled image')}"
+            + (f" (at most {MOST_ROWS:,})" if drawn else "")
             + ("" if wrong else ": none tells too much"),
             of=len(names), table=_table(measured),
             figures={"auc": [_figure(name, one) for name, one in measured]},
@@ -125,7 +126,7 @@ def _finding(name: str, one: Predictor) -> Finding:
     if one.kind == "missing":
         more = "malignant" if one.rises else "benign"
         share = f"{one.missing:.0%}, more often of {more} lesions"
-        said = f"whether {name} is missing ({share}) alone has {auc}"
+        said = f"Whether {name} is missing ({share}) alone has {auc}"
         why = "a model learns how the record was kept, which no other clinic shares"
         mend = f"leave {name} out, or fill it for all; a score without it is the honest one"
     else:

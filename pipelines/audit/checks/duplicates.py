@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding, Level
+from pipelines.audit.finding import Finding, Level, counted
 
 if TYPE_CHECKING:
     from pipelines.audit.data import AuditData
@@ -19,23 +19,23 @@ Groups = Sequence[npt.NDArray[np.int64]]
 # What a group of copies is, the worst first: name, level, words, why, what to do.
 _KINDS: dict[str, tuple[Level, str, str, str]] = {
     "-across-parts": (
-        "error", "lie in several parts of the split",
+        "error", "in several parts of the split",
         "a model is tested on pictures that it has learned by heart",
         "split again with the copies in one part (`clsstage train` looks for them), or take the "
         "copies out of all parts but one",
     ),
     "-across-archives": (
-        "warning", "are in several archives",
+        "warning", "in several archives",
         "who learns from one archive and tests on the other tests on what was learned",
         "keep each picture once before archives are joined or compared",
     ),
     "": (
-        "warning", "show one picture under several lesions or patients",
+        "warning", "under several lesions or patients",
         "a split by patient or lesion divides them; in one part they count twice",
         "keep one of each, and look whether their ids are right",
     ),
     "-of-a-lesion": (
-        "note", "show a lesion twice from the same place",
+        "note", "of one lesion",
         "no leak while the lesion stays in one part; they count twice",
         "",
     ),
@@ -53,17 +53,17 @@ class Duplicates(Check):
         """Yield one finding for each kind of copies that there is."""
         copies = data.copies
         if copies is None:
-            yield Finding("duplicates", "note", "no image was looked at: copies are unknown")
+            yield Finding("duplicates", "note", "No image was looked at: copies are unknown")
             return
         seen = int(data.looks["seen"].sum()) if data.looks is not None else 0
         yield from _kinds(
-            data, "exact", copies.exact, "no two pictures have the same pixels", seen,
+            data, "exact", copies.exact, "No two pictures have the same pixels", seen,
             {"equal_files": copies.same_bytes},
         )  # fmt: skip
         turned = int((copies.turns > 0).sum())
         yield from _kinds(
             data, "near", copies.near,
-            f"no picture is a near copy of another ({copies.candidates:,} likely pairs were "
+            f"No picture is a near copy of another ({copies.candidates:,} likely pairs were "
             "compared)",
             seen, {"pairs": len(copies.pairs), "turned": turned, "compared": copies.candidates},
         )  # fmt: skip
@@ -79,7 +79,7 @@ def _kinds(
     found: dict[str, list[npt.NDArray[np.int64]]] = {suffix: [] for suffix in _KINDS}
     for rows in groups:
         found[_kind_of(data, rows)].append(rows)
-    what = "the same pixels" if kind == "exact" else "nearly the same picture"
+    what = "The same pixels" if kind == "exact" else "Nearly the same picture"
     for suffix, listed in found.items():
         if not listed:
             continue
@@ -87,7 +87,7 @@ def _kinds(
         images = sum(len(rows) for rows in listed)
         yield Finding(
             name + suffix, level,
-            f"{images:,} images in {len(listed):,} groups of {what} {words}"
+            f"{what} {words}: {counted(images, 'image')} in {counted(len(listed), 'group')}"
             + (f" ({_between(data, listed)})" if suffix == "-across-parts" else ""),
             count=images, of=seen, examples=[data.named(rows) for rows in listed],
             why=why, mend=mend, figures=figures, pictured=True,

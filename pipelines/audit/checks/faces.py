@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding
+from pipelines.audit.finding import Finding, counted
 
 if TYPE_CHECKING:
     from pipelines.audit.data import AuditData
@@ -26,7 +26,7 @@ class Faces(Check):
         """Yield one finding of faces and one of places."""
         looks = data.looks
         if looks is None:
-            yield Finding("faces", "note", "no image was looked at: whether people can be "
+            yield Finding("faces", "note", "No image was looked at: whether people can be "
                           "recognised is unknown")  # fmt: skip
             return
         searched = looks["faces"].notna().to_numpy()
@@ -36,12 +36,14 @@ class Faces(Check):
         }
         count = int(searched.sum())
         tiles = int(looks["seen"].sum()) - count
-        left = f"; {tiles:,} tiles of total body photography were not searched" if tiles else ""
+        left = (
+            f" ({counted(tiles, 'tile')} of total body photography not searched)" if tiles else ""
+        )
         if boxes:
             rows = np.array(sorted(boxes))
             yield Finding(
                 "faces", "error",
-                f"{len(boxes):,} of {count:,} images seem to show a face{left}",
+                f"What seems to be a face in {len(boxes):,} of {counted(count, 'image')}{left}",
                 count=len(boxes), of=count, examples=[[name] for name in data.named(rows)],
                 why="people can be recognised: such images need more than a licence",
                 mend="look at these images yourself; take out or cover what shows a person, or "
@@ -51,14 +53,14 @@ class Faces(Check):
         else:
             yield Finding(
                 "faces", "ok" if count else "note",
-                f"no face was found in {count:,} images{left}",
+                f"No face was found in {counted(count, 'image')}{left}",
                 of=count, why="faces that are turned, cut or small can be missed",
             )  # fmt: skip
         placed = np.flatnonzero((looks["gps"] == True).to_numpy())  # noqa: E712 - null where not seen
         if len(placed):
             yield Finding(
                 "gps-tags", "warning",
-                f"{len(placed):,} files say where they were taken (GPS in EXIF)",
+                f"Where it was taken (GPS in EXIF) in {counted(len(placed), 'file')}",
                 count=len(placed), of=int(looks["seen"].sum()),
                 examples=[[name] for name in data.named(placed)],
                 why="the place of a photograph can be a patient's home",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding, Level
+from pipelines.audit.finding import Finding, Level, counted
 
 if TYPE_CHECKING:
     from pipelines.audit.data import AuditData
@@ -30,7 +30,10 @@ class Labels(Check):
         """Yield conflicts within copies and within lesions."""
         copies = data.copies
         if copies is not None:
-            yield from _conflicts(data, "copies", [*copies.exact, *copies.near], "error", "warning")
+            # Equal pictures of a chain of near copies are in the chain.
+            chained = {int(row) for rows in copies.near for row in rows}
+            alone = [rows for rows in copies.exact if int(rows[0]) not in chained]
+            yield from _conflicts(data, "copies", [*alone, *copies.near], "error", "warning")
         lesions = _by_lesion(data)
         yield from _conflicts(data, "lesions", lesions, "warning", "note")
 
@@ -53,14 +56,15 @@ def _conflicts(
         full = f"{name}-of-{of}"
         if not found:
             if name == "label-conflict":
-                yield Finding(full, "ok", f"{of} agree on their labels ({len(groups):,} groups)",
+                agree = f"{of.capitalize()} agree on their labels"
+                yield Finding(full, "ok", f"{agree} ({counted(len(groups), 'group')})",
                               of=len(groups))  # fmt: skip
             continue
         first = found[0]
         told = ", ".join(f"{data.ids[row]} is {values[row]}" for row in first[:3])
         yield Finding(
             full, level,
-            f"{len(found):,} groups of {of} have several {word} ({told})",
+            f"Several {word} in {len(found):,} of {counted(len(groups), 'group')} of {of} ({told})",
             count=len(found), of=len(groups), examples=[data.named(rows) for rows in found],
             why=_WHY, mend=_MEND, pictured=of == "copies",
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding
+from pipelines.audit.finding import Finding, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ class Overlap(Check):
         """Yield one finding a kind of group, and what the split itself gets wrong."""
         if data.split is None or data.parts is None:
             yield Finding(
-                "split", "note", "no split was given: nothing can lie on both sides of it",
+                "split", "note", "No split was given: nothing can lie on both sides of it",
                 mend="--split FILE or --run RUN",
             )  # fmt: skip
             return
@@ -53,7 +53,8 @@ def _of_the_file(data: AuditData, parts: pd.Series) -> Iterator[Finding]:
     if data.split.torn:
         torn = data.split.torn
         yield Finding(
-            "image-in-several-parts", "error", f"{len(torn):,} images are in several parts",
+            "image-in-several-parts", "error",
+            f"{counted(len(torn), 'image')} in several parts of the split",
             count=len(torn), examples=[[name] for name in torn],
             why="they are learned from and tested on", mend="keep one row of each image",
         )  # fmt: skip
@@ -61,7 +62,7 @@ def _of_the_file(data: AuditData, parts: pd.Series) -> Iterator[Finding]:
     if len(lost):
         yield Finding(
             "split-lacks-images", "note",
-            f"{len(lost):,} of {len(parts):,} images are in no row of the split",
+            f"{len(lost):,} of {counted(len(parts), 'image')} in no row of the split",
             count=len(lost), of=len(parts), examples=[[str(name)] for name in lost],
         )  # fmt: skip
 
@@ -75,7 +76,7 @@ def _overlap(data: AuditData, parts: pd.Series, kind: str) -> Finding:
     }).dropna()  # fmt: skip
     if table.empty:
         return Finding(
-            name, "note", f"no image has a {kind}: whether one lies on both sides is unknown",
+            name, "note", f"No image has a {kind}: whether one lies on both sides is unknown",
             mend=f"a column {column}" + ("; duplicates are looked for all the same"
                                          if kind == "patient" else ""),
         )  # fmt: skip
@@ -83,7 +84,7 @@ def _overlap(data: AuditData, parts: pd.Series, kind: str) -> Finding:
     torn = places.loc[places["key"].duplicated(), "key"].unique()
     count = table["key"].nunique()
     if not len(torn):
-        return Finding(name, "ok", f"each of {count:,} {kind}s is in one part", of=count)
+        return Finding(name, "ok", f"Each of {counted(count, kind)} is in one part", of=count)
     inside = table[table["key"].isin(torn)]
     # One image of each part tells enough of a patient.
     first = inside.drop_duplicates(["key", "part"]).groupby("key", sort=False)["row"]
@@ -93,8 +94,8 @@ def _overlap(data: AuditData, parts: pd.Series, kind: str) -> Finding:
     told = "; ".join(f"{n:,} in {where}" for where, n in between.head(4).items())
     return Finding(
         name, "error",
-        f"{len(torn):,} of {count:,} {kind}s lie in several parts, with {len(inside):,} images "
-        f"({told})",
+        f"{len(torn):,} of {counted(count, kind)} in several parts of the split, with "
+        f"{counted(len(inside), 'image')} ({told})",
         count=len(torn), of=count, examples=shown, why=_WHY[kind], mend=_MEND,
         figures={"images": len(inside), "between": between.to_dict(),
                  "groups": [str(key) for key in torn[:100]]},

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lesioncore.metrics import bootstrap, roc_auc
 from pipelines.audit.background import FEATURES
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding, Level, Table
+from pipelines.audit.finding import Finding, Level, Table, counted
 from pipelines.audit.outside import background_scores
 from pipelines.audit.predictive import (
     Predictor,
@@ -65,12 +65,12 @@ class Shortcuts(Check):
         rows = sample_rows(data.labels, seed=data.config.seed)
         too_few = enough(data.labels[rows], data.groups[rows])
         if too_few:
-            yield Finding("shortcut", "note", f"shortcuts were not measured: {too_few}")
+            yield Finding("shortcut", "note", f"Shortcuts were not measured: {too_few}")
             return
         measured = [*_measured(data, rows)]
         background = _background(data)
         if isinstance(background, str):
-            yield Finding("shortcut", "note", f"the background was not measured: {background}",
+            yield Finding("shortcut", "note", f"The background was not measured: {background}",
                           about="background", mend="--masks CACHE")  # fmt: skip
         else:
             measured.append(("background", background))
@@ -78,9 +78,10 @@ class Shortcuts(Check):
         for name, one in measured:
             level = level_of(one)
             if level is not None:
+                words = _words(data, name)
                 yield Finding(
                     "shortcut", level,
-                    f"{_words(data, name)} alone has AUC {one.auc.value:.3f} "
+                    f"{words[0].upper()}{words[1:]} alone has AUC {one.auc.value:.3f} "
                     f"[{one.auc.low:.3f}, {one.auc.high:.3f}]",
                     about=name, count=one.n, why=_WHY[name],
                     mend=_MEND.get(name, "test where all were photographed alike"),
@@ -89,7 +90,8 @@ class Shortcuts(Check):
         none = all(level_of(one) is None for _, one in measured)
         yield Finding(
             "shortcuts-measured", "ok" if none else "note",
-            f"{len(measured)} shortcuts were measured" + (": none tells much" if none else ""),
+            f"{counted(len(measured), 'shortcut')} measured"
+            + (": none tells much" if none else ""),
             table=_table(data, measured), figures={"auc": [_figure(*pair) for pair in measured]},
         )  # fmt: skip
 
@@ -182,7 +184,8 @@ def _words(data: AuditData, name: str) -> str:
         "patient-images": "the number of images of the patient",
         "id-number": "the number in the id",
         "source": "the archive", "modality": "the modality",
-        "device": f"the camera ({column or 'EXIF'})", "hospital": f"the hospital ({column})",
+        "device": f"the camera ({column or 'EXIF'})",
+        "hospital": "the hospital" + (f" ({column})" if column != "hospital" else ""),
     }  # fmt: skip
     return words[name]
 

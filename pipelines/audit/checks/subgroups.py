@@ -15,7 +15,7 @@ from lesioncore.metrics import Interval, bootstrap, resamples, roc_auc
 from lesioncore.metrics.checks import divide
 from pipelines.audit.background import ITA
 from pipelines.audit.check import Check, register
-from pipelines.audit.finding import Finding, Table
+from pipelines.audit.finding import Finding, Table, counted
 from pipelines.audit.predictive import enough, sample_rows
 from pipelines.subgroups import MINIMUM, MINIMUM_CLASS, UNKNOWN, age_band
 
@@ -60,7 +60,7 @@ class Subgroups(Check):
     def findings(self, data: AuditData) -> Iterator[Finding]:
         """Yield each subgroup that is far from the others, and the table of all."""
         if data.scores is None:
-            yield Finding("subgroups", "note", "no predictions were given: nothing to score",
+            yield Finding("subgroups", "note", "No predictions were given: nothing to score",
                           mend="--predictions FILE")  # fmt: skip
             return
         usable = ~np.isnan(data.scores) & ~np.isnan(data.labels)
@@ -70,16 +70,16 @@ class Subgroups(Check):
                 usable &= ~learned
                 yield Finding(
                     "scores-of-training-images", "note",
-                    f"{int(learned.sum()):,} scores are of images that were learned from; they are "
-                    "left out", count=int(learned.sum()),
+                    f"Left out: {counted(int(learned.sum()), 'score')} of images that were learned "
+                    "from", count=int(learned.sum()),
                 )  # fmt: skip
         if data.unmatched:
             yield Finding("scores-of-other-images", "note",
-                          f"{data.unmatched:,} scores are of images that the archive does not have",
+                          f"{counted(data.unmatched, 'score')} of images that are not here",
                           count=data.unmatched)  # fmt: skip
         too_few = enough(data.labels[usable], data.groups[usable])
         if too_few:
-            yield Finding("subgroups", "note", f"nothing was scored: {too_few}")
+            yield Finding("subgroups", "note", f"Nothing was scored: {too_few}")
             return
         rows = subgroup_rows(data, usable)
         yield from _gaps(rows)
@@ -127,7 +127,8 @@ def partitions(data: AuditData) -> dict[str, pd.Series[Any]]:
         columns["Skin tone (ITA)"] = tones
     columns["Modality"], columns["Archive"] = table["modality"], table["source"]
     if data.hospital:
-        columns[f"Hospital ({data.hospital})"] = table[data.hospital]
+        more = f" ({data.hospital})" if data.hospital != "hospital" else ""
+        columns[f"Hospital{more}"] = table[data.hospital]
     return {
         title: values.astype(object).where(values.notna(), UNKNOWN)
         for title, values in columns.items()
@@ -280,7 +281,7 @@ def _table(rows: list[Row], threshold: float | None) -> Table:
         return (
             ""
             if one is None
-            else f"{one.value:{sign}.3f} [{one.low:{sign}.3f}, {one.high:{sign}.3f}]"
+            else f"{one.value:{sign}.3f} [{one.low:{sign}.2f}, {one.high:{sign}.2f}]"
         )
 
     columns = ["", "subgroup", "n", "malignant", "AUC", "minus the others"]
