@@ -289,7 +289,7 @@ def _say(reference: SkinReference, out: Path) -> None:
     print(
         f"refused, of {lesions['n']} other lesions: {lesions['refused']} "
         f"({lesions['refused'] / lesions['n']:.1%}, 95% interval {lesions['low']:.1%} to "
-        f"{lesions['high']:.1%}; {lesions['refused_by_pixels_alone']} more or the same by pixels)"
+        f"{lesions['high']:.1%}; by the pixels alone: {lesions['refused_by_pixels_alone']})"
     )
     for kind, found in measured["refused_other_pictures"].items():
         print(f"refused, of {found['n']} of {kind}: {found['refused']}")
