@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lesioncore.errors import LesionError
 from lesioncore.images import read_image
@@ -67,8 +70,8 @@ class PageAssistant:
             image_id, self._image(image_id), box=box, inside=inside, outside=outside
         )
 
-    def _image(self, image_id: str) -> partial[Mask]:
-        return partial(read_image, self._images[image_id])  # type: ignore[arg-type]
+    def _image(self, image_id: str) -> Callable[[], NDArray[np.uint8]]:
+        return partial(read_image, self._images[image_id])
 
     def _network(self) -> MaskAssistant:
         if self.missing:

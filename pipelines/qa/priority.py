@@ -78,7 +78,7 @@ def order_of_review(
     drawn = np.array([_fraction(f"audit {seed} {name}") for name in ids])
     twice = np.array([_fraction(f"overlap {seed} {name}") for name in ids]) < overlap
     sample = drawn < audit
-    order = [at for at in np.lexsort((ids, -doubt)) if not sample[at]]
+    order = [at for at in np.lexsort((np.array(ids), -doubt)) if not sample[at]]
     spread = _spread(order, sorted(np.flatnonzero(sample), key=lambda at: drawn[at]))
     versions = table["version"].tolist()
     return [

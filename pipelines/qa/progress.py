@@ -110,7 +110,10 @@ def reviewers(store: Store) -> list[Reviewer]:
             .where(decisions.c.undone_at.is_(None), decisions.c.action != PASSED)
             .group_by(decisions.c.reviewer)
         ).all()
-    found = [Reviewer(row[0], *(int(count) for count in row[1:5]), float(row[5])) for row in rows]
+    found = [
+        Reviewer(row[0], int(row[1]), int(row[2]), int(row[3]), int(row[4]), float(row[5]))
+        for row in rows
+    ]
     return sorted(found, key=lambda one: (-one.total, one.name))
 
 
