@@ -105,7 +105,8 @@ def _opening(rows: ScoredRows, first: str, models: int) -> str:
         "far the scores agree with that."
     )
     if many:
-        text += f" The first figures are those of {first}, named first; {'both' if models == 2 else f'all {models}'} are below."
+        them = "both" if models == 2 else f"all {models}"
+        text += f" The first figures are those of {first}, named first; {them} are below."
     return text
 
 
