@@ -16,41 +16,48 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from malignancy import give, ham_of, write_truth
+from malignancy import ham_of, write_truth
 from page import write_section
 
 from lesioncore.files import write_json
 from lesioncore.metrics import TITLES, score_malignancy, score_text
 
 NAME = "lesion-classifier"
+KNOWN, UNKNOWN = "with age, sex, site", "without metadata"
+TEST_LIST = Path(__file__).resolve().parent.parent / "lesioncore" / "testlists" / "ham10000.txt"
 
 
 def predictions(data: Path, weights: str, out: Path) -> dict[str, pd.DataFrame]:
     """Return the test list's predictions with all metadata and without any, with labels."""
     from clsstage.predictor import LesionClassifier
-    from lesioncore.cache import MaskCache
     from lesioncore.config import DataOptions
+    from lesioncore.images import read_image
+    from lesioncore.progress import track
     from lesioncore.readers import load_manifest
+    from segstage.predictor import LesionSegmenter
 
     ham = ham_of(data)
     write_truth(ham, out)
-    give("segstage", "cache", *ham, "--out", out / "masks")
     truth = pd.read_csv(out / "truth.csv", dtype={"image_id": str})
     manifest = load_manifest(DataOptions(dataset="ham10000", root=Path(ham[3])))
-    held = set(Path(__file__).resolve().parent.parent.joinpath(
-        "lesioncore", "testlists", "ham10000.txt"
-    ).read_text().split())  # fmt: skip
-    manifest = manifest[manifest["image_id"].isin(held)].reset_index(drop=True)
-    classifier, cache = LesionClassifier.load(weights, "cpu"), MaskCache(out / "masks")
-    found = {}
-    for name, rows in (
-        ("with age, sex, site", manifest),
-        ("without metadata", manifest.drop(columns=["age", "sex", "site"])),
-    ):
-        table = classifier.predict_table(rows, cache, workers=0)
-        said = table[["image_id", "malignant", "mask_status", "focus"]].merge(truth, on="image_id")
-        found[name] = said.merge(manifest[["image_id", "age", "sex", "site"]], on="image_id")
-    return found
+    rows = manifest[manifest["image_id"].isin(set(TEST_LIST.read_text().split()))]
+    segmenter, classifier = (
+        LesionSegmenter.load(device="cpu"),
+        LesionClassifier.load(weights, "cpu"),
+    )
+    said: dict[str, list[dict[str, Any]]] = {KNOWN: [], UNKNOWN: []}
+    for row in track(list(rows.itertuples()), "predicting"):
+        pixels = read_image(row.image)
+        mask = segmenter.predict(pixels)
+        known = {name: _plain(getattr(row, name)) for name in ("age", "sex", "site")}
+        for name, metadata in ((KNOWN, known), (UNKNOWN, {})):
+            found = classifier.predict(pixels, mask, **metadata)
+            said[name].append({"image_id": row.image_id, "malignant": found.malignant, **known})
+    return {name: pd.DataFrame(found).merge(truth, on="image_id") for name, found in said.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if pd.isna(value) else value
 
 
 def scores(table: pd.DataFrame) -> dict[str, Any]:

@@ -180,6 +180,23 @@ def test_wrong_calls_say_what_is_wrong(
     assert said in error and "Traceback" not in error
 
 
-def test_without_stages_the_way_to_get_some_is_named(photo: Path, capsys) -> None:
+def test_without_stages_the_way_to_get_some_is_named(
+    photo: Path, capsys, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("weights.resolve.SHIPPED", tmp_path / "none")
     assert main(["predict", str(photo)]) == 2
     assert "lesion demo" in capsys.readouterr().err
+
+
+def test_the_weights_that_ship_answer_without_any_training(
+    photo: Path, capsys, tmp_path: Path
+) -> None:
+    given = ["--age=61", "--sex=female", "--site=back", "--device=cpu"]
+    out = ["--out", str(tmp_path / "p.csv"), "--overlays", str(tmp_path / "overlays")]
+    assert main(["predict", str(photo), *given, *out]) == 0
+    said = capsys.readouterr().out
+    assert "probability of malignancy" in said and "mask " in said
+    assert "not a diagnosis" in said
+    assert (tmp_path / "overlays" / f"{photo.stem}.png").is_file()
+    row = pd.read_csv(tmp_path / "p.csv").iloc[0]
+    assert row["model"] == "lesion-classifier" and 0 <= row["malignant"] <= 1
