@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from pipelines.qa.pixels import PackedMask
 from pipelines.qa.priority import Turn, order_of_review
 from pipelines.qa.progress import audit_sample, progress, reviewers
 from pipelines.qa.store import Store, database_url
+from pipelines.qa.tables import metadata
 
 MASK = np.zeros((12, 10), bool)
 MASK[3:8, 2:9] = True
@@ -48,11 +51,19 @@ def decide(store: Store, image_id: str, reviewer: str, action: Any = "accept", *
     record(store, before(image_id), judged)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(database_url(str(tmp_path / "qa.sqlite"), tmp_path))
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    db: str | None = str(tmp_path / "qa.sqlite")
+    if request.param == "postgresql":
+        db = os.environ.get("LESION_POSTGRES")
+        if db is None:
+            pytest.skip("no PostgreSQL: LESION_POSTGRES=postgresql://USER@HOST/EMPTY_DATABASE")
+    made = Store(database_url(db, tmp_path))
+    metadata.drop_all(made.engine)
+    metadata.create_all(made.engine)
     queue.enrol(made, turns(6))
-    return made
+    yield made
+    made.close()
 
 
 def test_no_image_is_given_to_two_reviewers(store: Store) -> None:
@@ -167,10 +178,10 @@ def test_pace_people_and_the_random_sample(store: Store) -> None:
     assert sample.low < 2 / 3 < sample.high
 
 
-def test_a_round_goes_on_in_a_new_process(store: Store, tmp_path: Path) -> None:
+def test_a_round_goes_on_in_a_new_process(store: Store) -> None:
     decide(store, "I0", "Kim")
     store.close()
-    again = Store(database_url(str(tmp_path / "qa.sqlite"), tmp_path), create=False)
+    again = Store(store.engine.url.render_as_string(hide_password=False), create=False)
     queue.enrol(again, turns(6))
     assert queue.claim(again, "Kim", "p", 1) == ["I1"]
 
