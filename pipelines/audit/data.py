@@ -20,7 +20,7 @@ from pipelines.audit.parts import (
     scores_of_run,
     split_of_run,
 )
-from pipelines.audit_config import AuditConfig
+from pipelines.audit_config import OWN_PARTS, AuditConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,6 +179,10 @@ def load_audit_data(config: AuditConfig, *, faces: bool = True) -> AuditData:
             given[2] or masks_of_run(run),
         )  # fmt: skip
     split, predictions, masks = given
+    if split is not None and not split.is_file():
+        raise UsageError(
+            f"--split is {config.split}", wanted=f"a table, or one of: {', '.join(OWN_PARTS)}"
+        )
     scores, unmatched = _scores(predictions, manifest, config.score_column)
     return AuditData(
         config=config,

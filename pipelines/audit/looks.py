@@ -116,7 +116,9 @@ def _facts_by_digest(there: pd.DataFrame, digests: pd.Series, good: pd.Series) -
     seen = (at >= 0) & good.to_numpy()
     facts = there[list(FACTS)].take(np.maximum(at, 0)) if len(there) else there[list(FACTS)]
     facts = facts.reset_index(drop=True).reindex(range(len(digests)), fill_value=0)
-    unknown = [name for name in FACTS if name not in (*SQUARE, *WHOLE)]
+    hashes = [*SQUARE, *WHOLE]
+    facts[hashes] = facts[hashes].where(pd.Series(seen), np.uint64(0))
+    unknown = [name for name in FACTS if name not in hashes]
     facts[unknown] = facts[unknown].where(pd.Series(seen), None)
     facts.insert(0, "seen", seen)
     return facts
