@@ -33,6 +33,7 @@ from lesioncore.images import read_image
 from tests.clsstage.conftest import of_run
 
 SIDE = 32
+NO_METADATA = MetadataEncoder()
 
 
 class Toy(nn.Module):
@@ -54,7 +55,7 @@ class Toy(nn.Module):
         return 40 * features[:, :1] + features[:, 1:2]
 
 
-def member_of(network, encoder=MetadataEncoder()):
+def member_of(network, encoder=NO_METADATA):
     """Return what explanations look at of a member."""
 
     def outputs(images, metadata, views=None):

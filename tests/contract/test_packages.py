@@ -1,4 +1,4 @@
-"""setup.cfg names every package and every file that pages need: a wheel lacks what it leaves out."""
+"""setup.cfg names every package and every file that pages need: a wheel lacks the others."""
 
 from __future__ import annotations
 

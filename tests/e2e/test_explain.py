@@ -45,7 +45,12 @@ def test_a_picture_and_a_row_each_with_the_nearest_lesions(tiny_run, photos, tmp
 
 
 def test_calls_that_cannot_be_answered_are_refused(tiny_run, photos, tmp_path, capsys) -> None:
-    given = [str(photos[0]), f"--run={tiny_run.folder}", f"--out={tmp_path / 'out'}", "--device=cpu"]
+    given = [
+        str(photos[0]),
+        f"--run={tiny_run.folder}",
+        f"--out={tmp_path / 'out'}",
+        "--device=cpu",
+    ]
     assert main(["explain", *given, "--method=rollout"]) == 2
     assert "grad_cam" in capsys.readouterr().err
     assert main(["explain", *given, "--dataset=phantom"]) == 2
