@@ -25,18 +25,28 @@ class Admission:
         Requests at once.
     max_bytes : int
         Bytes of uploads held at once.
-    seconds_ahead : callable
-        How long a request that comes now may wait.
+    pace : callable
+        Seconds that one request takes the server, of late.
+    longest : float
+        Seconds that a request may have to wait: who would be given up later is not let in.
     """
 
-    def __init__(self, limit: int, max_bytes: int, seconds_ahead: Callable[[], float]) -> None:
+    def __init__(
+        self, limit: int, max_bytes: int, pace: Callable[[], float], longest: float
+    ) -> None:
         self.limit = limit
         self.max_bytes = max_bytes
-        self.seconds_ahead = seconds_ahead
+        self.pace = pace
+        self.longest = longest
         self.inside = 0
         self.held = 0
         #: Set once the server is about to end: whoever is inside is answered, nobody else let in.
         self.closed = False
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How long a request that comes now may have to wait."""
+        return self.inside * self.pace()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -49,7 +59,7 @@ class Admission:
         """
         if self.closed:
             raise closing()
-        if self.inside >= self.limit:
+        if self.inside >= self.limit or self.seconds_ahead > self.longest:
             raise self.overloaded(f"{self.inside} requests wait or are in work")
         self.inside += 1
         try:
@@ -59,7 +69,7 @@ class Admission:
 
     def overloaded(self, found: str, code: str = "overloaded") -> Refusal:
         """Return the refusal that says when to come again."""
-        seconds = min(30, max(1, math.ceil(self.seconds_ahead())))
+        seconds = min(30, max(1, math.ceil(self.seconds_ahead)))
         return Refusal(429, code, found, mend=f"ask again in {seconds} s", retry_after=seconds)
 
     def hold(self, count: int) -> None:

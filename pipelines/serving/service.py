@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: Uploads in memory: so many of the largest images at once.
 _LARGEST_AT_ONCE = 16
 _MOST_WORKERS = 4
+# Part of the time-out that a request may be expected to wait.
+_PATIENCE = 0.4
 
 
 @dataclass
@@ -90,7 +92,8 @@ class Service:
         admission = Admission(
             config.queue,
             max(_LARGEST_AT_ONCE * config.max_bytes, largest + config.max_bytes),
-            queue.seconds_ahead,
+            queue.seconds_each,
+            _PATIENCE * config.timeout,
         )
         service = cls(config, pipeline, engine, queue, admission, keys, telemetry, None, skin)
         if not config.no_spool:

@@ -79,7 +79,6 @@ class WorkQueue:
         self._changed = threading.Condition()
         self._front: deque[Work] = deque()
         self._back: deque[Work] = deque()
-        self._busy = 0
         self._closed = False
         self._threads = [
             threading.Thread(target=self._loop, name=f"worker-{number}", daemon=True)
@@ -109,10 +108,9 @@ class WorkQueue:
         """Queue work that is done when no request waits; it is given up when closed."""
         return self._put(self._back, work)
 
-    def seconds_ahead(self) -> float:
-        """Return how long work that comes now may wait."""
-        with self._changed:
-            return (len(self._front) + self._busy) * self.pace / self.workers
+    def seconds_each(self) -> float:
+        """Return the seconds that one photograph takes all workers together, of late."""
+        return self.pace / self.workers
 
     def close(self) -> None:
         """Do what requests wait for, give up background work, end the threads."""
@@ -141,8 +139,6 @@ class WorkQueue:
             batch = [work for work in batch if work.future.set_running_or_notify_cancel()]
             if not batch:
                 continue
-            with self._changed:
-                self._busy += len(batch)
             now = time.perf_counter()
             for work in batch:
                 work.started = now
@@ -152,11 +148,9 @@ class WorkQueue:
                 for work in batch:
                     if not work.future.done():
                         work.future.set_exception(error)
-            finally:
+            if batch[0].kind == "predict":
                 spent = (time.perf_counter() - now) / len(batch)
-                with self._changed:
-                    self._busy -= len(batch)
-                    self.pace += 0.1 * (spent - self.pace)
+                self.pace += 0.3 * (spent - self.pace)
 
     def _take(self) -> list[Work] | None:
         """Return the next batch, None at the end."""

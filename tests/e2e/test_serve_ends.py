@@ -97,3 +97,21 @@ def test_an_ending_server_answers_whom_it_let_in(tiny_run: TinyRun, tmp_path: Pa
     record = tmp_path / "spool" / batch
     assert len(list(record.glob("*.result"))) + len(list(record.glob("*.image"))) == 50
     assert not list(record.glob("*.tries"))
+
+
+def test_an_exported_run_is_served_but_for_what_needs_gradients(tiny_run: TinyRun, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from pipelines.commands import main
+
+    out = tmp_path / "bundle"
+    given = [f"--run={tiny_run.folder}", f"--out={out}", "--min-iou=0.5", "--tolerance=0.05"]
+    assert main(["export", *given]) == 0
+    photo = photographs(tiny_run.root)[0]
+    with RealServer(tmp_path / "server", f"--run={out}", "--no-spool") as server:
+        said = send(httpx2, photo, server.address + "/predict?mask=true", age="61").json()
+        assert 0 <= said["malignant"] <= 1 and said["mask_png"]
+        assert "age" not in said["missing"]
+        assert send(httpx2, photo, server.address + "/explain").status_code == 501
+        assert server.get("/model").json()["explanations"] is False
+        assert server.get("/ready").json()["skin_check"].startswith("pixels only")
