@@ -68,7 +68,8 @@ def _overlay(a: Copy, b: Copy) -> Copy | None:
     start = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     try:
-        _, move = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, None, 3)
+        everywhere = np.ones(b.shape, np.uint8)
+        _, move = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, everywhere, 3)
     except cv2.error:  # it does not converge: the copies have nothing in common
         return None
     away = np.abs(np.asarray(move, np.float32) - np.eye(2, 3, dtype=np.float32))

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lesioncore.errors import LesionError
+
 Box = tuple[int, int, int, int]
 
 #: Raise it when the same picture would give other boxes.
@@ -42,10 +44,11 @@ def find_faces(image: npt.NDArray[np.uint8]) -> list[list[int]]:
     list of [y0, x0, y1, x1]
         In pixels of the image, half-open; frontal faces first.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    scale = min(1.0, SEARCHED_SIDE / max(grey.shape))
+    full = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, SEARCHED_SIDE / max(full.shape))
     if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        full = cv2.resize(full, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = np.asarray(full, np.uint8)
     least = max(_WINDOW, round(LEAST_FACE * min(grey.shape)))
     if min(grey.shape) < least:
         return []
@@ -84,7 +87,14 @@ def _boxes(name: str, grey: npt.NDArray[np.uint8], neighbours: int, least: int) 
 
 @functools.cache
 def _cascade(name: str) -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / name))
+    cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / name))
+    if cascade.empty():
+        raise LesionError(
+            f"OpenCV {cv2.__version__} came without {name}",
+            wanted="OpenCV 4, which brings it",
+            mend="pip install 'opencv-python-headless>=4.10,<5', or --skip faces",
+        )
+    return cascade
 
 
 def _overlap(a: list[int], b: list[int]) -> bool:
