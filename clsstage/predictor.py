@@ -43,6 +43,8 @@ class LesionClassifier(ImageClassifier):
     Make one with `LesionClassifier.load(path)`.
     """
 
+    members: list[Member]
+
     def __init__(
         self,
         members: Sequence[Member],

@@ -58,6 +58,8 @@ class RuntimeClassifier(ImageClassifier):
     calibration : Calibration, optional
     """
 
+    members: list[RuntimeMember]
+
     def __init__(
         self,
         folder: Path,

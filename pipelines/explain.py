@@ -40,10 +40,6 @@ def explain(config: ExplainConfig) -> int:
     pipeline = LesionPipeline.load(
         segmenter, classifier, tta=config.tta, device=config.device, precision=config.precision
     )
-    if not hasattr(pipeline.classifier.members[0], "network"):
-        raise UsageError(
-            f"{config.run} is an exported run", wanted="the run itself: graphs have no gradients"
-        )
     explainer = Explainer(
         pipeline, config.method, features=config.features, known=_known(config),
         nearest=config.nearest,

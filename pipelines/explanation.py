@@ -20,8 +20,9 @@ from clsstage.explanations import (
     inside,
     metadata_attributions,
 )
+from clsstage.predictor import LesionClassifier
 from clsstage.view import View
-from lesioncore.errors import LesionError
+from lesioncore.errors import LesionError, UsageError
 from lesioncore.sites import harmonise_sex, harmonise_site
 from pipelines.pipeline import NOTICE, LesionPipeline, PipelineResult
 
@@ -113,6 +114,8 @@ class Explainer:
     ------
     LesionError
         The features were made by another classifier.
+    UsageError
+        The pipeline is an exported run.
     """
 
     def __init__(
@@ -124,9 +127,16 @@ class Explainer:
         known: pd.DataFrame | None = None,
         nearest: int = 5,
     ) -> None:
+        classifier = pipeline.classifier
+        if not isinstance(classifier, LesionClassifier):
+            raise UsageError(
+                "an exported run cannot be explained",
+                wanted="the run itself: its graphs have no gradients",
+            )
         self.pipeline = pipeline
         self.method = method
-        self.member: Member = pipeline.classifier.members[0]
+        self.device = classifier.device
+        self.member: Member = classifier.members[0]
         self.index = None if features is None else NeighbourIndex(features, self.member)
         self.known = None if known is None else known.set_index("image_id")
         self.count = nearest
@@ -151,7 +161,7 @@ class Explainer:
         result = self.pipeline(pixels, image_id=image_id, **metadata)
         member = self.member
         used = result.entry if result.focus == member.view.focus and result.mask.any() else None
-        device = self.pipeline.classifier.device
+        device = self.device
         tensor = torch.from_numpy(member.view.see(pixels, used))[None].to(device)
         row = metadata | {
             "sex": harmonise_sex(metadata.get("sex")),
@@ -206,4 +216,4 @@ def _mask_seen(
         return np.zeros((view.size, view.size), np.float32)
     names = [name for name in view.focus.split("+") if name in _PIECES] if focused else ["full"]
     frame = replace(view, focus="+".join(names or ["full"]), mask_plane=True)
-    return frame.picture(pixels, entry)[..., 3].astype(np.float32) / 255
+    return np.asarray(frame.picture(pixels, entry)[..., 3] / 255, np.float32)

@@ -38,7 +38,7 @@ def save_picture(path: Path, pixels: NDArray[np.uint8], found: Explanation) -> N
 
     rows = 2 + bool(found.nearest)
     figure = plt.figure(figsize=(11, 3.7 * rows), layout="constrained", facecolor="white")
-    parts = figure.subfigures(rows, 1, height_ratios=[1.15, 1, 1][:rows])
+    parts: Any = figure.subfigures(rows, 1, height_ratios=[1.15, 1, 1][:rows])
     top = parts[0].subplots(1, 3)
     mask = found.result.mask if found.result.mask.any() else None
     _image(top[0], outlined(pixels, None, mask, 480), "photograph and mask")

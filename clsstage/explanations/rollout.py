@@ -17,9 +17,10 @@ from clsstage.members import Member
 
 def has_attention(encoder: nn.Module) -> bool:
     """Whether an encoder is a plain transformer, whose attention can be followed to the image."""
-    blocks = getattr(encoder, "blocks", None)
-    plain = hasattr(encoder, "num_prefix_tokens") and blocks is not None
-    return plain and all(hasattr(getattr(one, "attn", None), "attn_drop") for one in blocks)
+    blocks: Any = getattr(encoder, "blocks", None)
+    if blocks is None or not hasattr(encoder, "num_prefix_tokens"):
+        return False
+    return all(hasattr(getattr(one, "attn", None), "attn_drop") for one in blocks)
 
 
 def attention_rollout(member: Member, images: Tensor, metadata: Tensor) -> Tensor:
