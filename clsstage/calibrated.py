@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from clsstage.targets import Target
 from lesioncore.calibration import Calibrated, Calibration
+from lesioncore.calibration.prior import drift
+from lesioncore.progress import log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,3 +75,10 @@ def calibrated_score(
         name: float(chance * class_factor(target, name, raw, malignant)[0])
         for name, chance in diagnoses.items()
     }
+
+
+def warn_of_drift(probabilities: Any, calibration: Calibration) -> None:
+    """Warn where the mean of many probabilities is far from the prevalence they speak of."""
+    said = drift(probabilities, calibration.prevalence)
+    if said is not None:
+        log.warning("%s", said)

@@ -25,7 +25,7 @@ from lesioncore.calibration import (
     fit_calibration,
     read_calibration,
 )
-from lesioncore.calibration.prior import drift, far_apart
+from lesioncore.calibration.prior import far_apart
 from lesioncore.calibration.record import calibration_in
 from lesioncore.calibration.text import statement
 from lesioncore.config import CalibrationMethod, FitOptions
@@ -212,10 +212,3 @@ def log_statement(calibration: Calibration) -> None:
     """Log what stands behind the probabilities."""
     for line in statement(calibration):
         log.info("%s", line)
-
-
-def warn_of_drift(probabilities: Any, calibration: Calibration) -> None:
-    """Warn where the mean of many probabilities is far from the prevalence they speak of."""
-    said = drift(probabilities, calibration.prevalence)
-    if said is not None:
-        log.warning("%s", said)

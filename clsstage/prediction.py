@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clsstage.calibration import log_statement, warn_of_drift
+from clsstage.calibrated import warn_of_drift
+from clsstage.calibration import log_statement
 from clsstage.config import EvaluateConfig, PredictConfig
 from clsstage.masks import open_masks
 from clsstage.members import KIND

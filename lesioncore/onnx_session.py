@@ -77,8 +77,10 @@ def _openvino(path: Path, threads: int) -> Session:
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    model = core.compile_model(str(path), "CPU", settings)
-    names = [output.get_any_name() for output in model.outputs]
+    read = core.read_model(str(path))
+    # Compiling gives outputs further names.
+    names = [output.get_any_name() for output in read.outputs]
+    model = core.compile_model(read, "CPU", settings)
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         request = model.create_infer_request()

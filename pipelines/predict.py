@@ -72,7 +72,7 @@ def _finish(
     import pandas as pd
 
     from clsstage.calibrated import COLUMNS as CALIBRATED
-    from clsstage.calibration import warn_of_drift
+    from clsstage.calibrated import warn_of_drift
 
     table = pd.DataFrame(rows)
     classes = [name for name in table if str(name).startswith("p_")]

@@ -153,7 +153,7 @@ def test_a_stated_prevalence_moves_probabilities_and_is_stated(
 
 
 def test_a_batch_far_from_the_prevalence_is_noticed(two_folds, platt, caplog) -> None:
-    from clsstage.calibration import warn_of_drift
+    from clsstage.calibrated import warn_of_drift
 
     warn_of_drift(pd.Series(np.full(250, 0.9)), platt)
     assert "90.00%" in caplog.text and f"{platt.prevalence:.2%}" in caplog.text
