@@ -17,7 +17,7 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 BMP_MAGIC = b"BM"
 
-#: Inside entropy-coded data FF is followed by 00 (a stuffed FF), by a restart marker D0 to D7, or by
+#: Inside entropy-coded data FF is followed by 00 (a stuffed FF), a restart marker D0 to D7, or by
 #: more FF (fill); anything else is the next marker.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _EOI, _SOS = 0xD9, 0xDA
