@@ -47,6 +47,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/shipped_classifier.py
 	$(BIN)/python benchmarks/focus.py --jobs 2
 	$(BIN)/python benchmarks/additions.py --jobs 2
+	$(BIN)/python benchmarks/serve_load.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -99,7 +101,7 @@ def test_an_ending_server_answers_whom_it_let_in(tiny_run: TinyRun, tmp_path: Pa
     assert not list(record.glob("*.tries"))
 
 
-def test_an_exported_run_is_served_but_for_what_needs_gradients(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_an_exported_run_is_served_but_not_explained(tiny_run: TinyRun, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from pipelines.commands import main
@@ -115,3 +117,21 @@ def test_an_exported_run_is_served_but_for_what_needs_gradients(tiny_run: TinyRu
         assert send(httpx2, photo, server.address + "/explain").status_code == 501
         assert server.get("/model").json()["explanations"] is False
         assert server.get("/ready").json()["skin_check"].startswith("pixels only")
+
+
+def test_a_certificate_makes_it_https(tiny_run: TinyRun, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert),
+    ]  # fmt: skip
+    subprocess.run(made, check=True, capture_output=True)
+    flags = [f"--run={tiny_run.folder}", "--no-spool", f"--tls-cert={cert}", f"--tls-key={key}"]
+    with RealServer(tmp_path / "server", *flags) as server:
+        assert server.address.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(cert))
+        assert httpx2.get(server.address + "/ready", verify=trusted).json()["ready"]
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(server.address + "/ready")
