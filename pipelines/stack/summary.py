@@ -40,12 +40,15 @@ def summary(
     """
     roles = split["role"].value_counts()
     used = ", ".join(scores["image_scores"]) or "none"
+    # A stand-in for an archive says that it is synthetic.
+    others = [source for source in scores["sources"] if source != config.dataset]
+    dataset = config.dataset + (f" ({', '.join(others)})" if others else "")
     lines = [
         f"# {folder.name}: a stack",
         "",
         "A research tool, never a diagnosis.",
         "",
-        f"- data: {config.dataset}, {roles.get('train', 0)} lesions of "
+        f"- data: {dataset}, {roles.get('train', 0)} lesions of "
         f"{split.loc[split['role'] == 'train', 'group'].nunique()} patients or groups to train and "
         f"validate, {roles.get('test', 0)} kept back as test images, "
         f"{roles.get('excluded', 0)} left out because they share a group with one",

@@ -232,6 +232,7 @@ def _finish(
         "positives": int((held_out["target"] == 1).sum()),
         "policy": policy,
         "subset": "validation",
+        "sources": sorted(rows.manifest["source"].dropna().unique().tolist()),
         "features": explained[0].values.shape[1] - int(with_start),
         "image_scores": names,
         **score_malignancy(
