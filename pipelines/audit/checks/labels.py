@@ -82,7 +82,7 @@ def _label_word(data: AuditData) -> npt.NDArray[np.object_]:
 
 
 def _by_lesion(data: AuditData) -> Groups:
-    """Return the rows of each lesion that several images show."""
-    lesions = data.manifest["lesion_id"]
-    several = lesions[lesions.notna() & lesions.duplicated(keep=False)]
-    return [rows.to_numpy(np.int64) for rows in several.groupby(several).groups.values()]
+    """Return the rows of each lesion of a patient that several images show."""
+    table = data.manifest.loc[data.manifest["lesion_id"].notna(), ["lesion_id", "patient_id"]]
+    groups = table.fillna("").groupby(["lesion_id", "patient_id"], sort=False).groups.values()
+    return [rows.to_numpy(np.int64) for rows in groups if len(rows) > 1]

@@ -31,7 +31,8 @@ class Overlap(Check):
     place = 10
 
     def findings(self, data: AuditData) -> Iterator[Finding]:
-        """Yield one finding a kind of group, and what the split itself gets wrong."""
+        """Yield one finding a kind of group, and what ids and split themselves get wrong."""
+        yield from _lesions_of_several_patients(data)
         if data.split is None or data.parts is None:
             yield Finding(
                 "split", "note", "No split was given: nothing can lie on both sides of it",
@@ -42,6 +43,26 @@ class Overlap(Check):
         yield from _of_the_file(data, parts)
         for kind in ("patient", "lesion"):
             yield _overlap(data, parts, kind)
+
+
+def _lesions_of_several_patients(data: AuditData) -> Iterator[Finding]:
+    table = data.manifest[["lesion_id", "patient_id"]].dropna()
+    pairs = table.drop_duplicates()
+    shared = pairs.loc[pairs["lesion_id"].duplicated(), "lesion_id"].unique()
+    if not len(shared):
+        return
+    first = table[table["lesion_id"].isin(shared)].drop_duplicates()
+    groups = first.groupby("lesion_id", sort=False).groups.values()
+    shown = [data.named(rows.to_numpy(np.int64)) for rows in groups]
+    yield Finding(
+        "lesions-of-several-patients", "warning",
+        f"{len(shared):,} of {counted(table['lesion_id'].nunique(), 'lesion')} belong to several "
+        "patients",
+        count=len(shared), of=table["lesion_id"].nunique(), examples=shown,
+        why="either lesions are numbered anew for each patient, or one person has two ids and can "
+        "lie on both sides of a split by patient",
+        mend="look which it is; groups by patient and lesion keep all of them in one part",
+    )  # fmt: skip
 
 
 def _of_the_file(data: AuditData, parts: pd.Series) -> Iterator[Finding]:
