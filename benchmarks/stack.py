@@ -34,7 +34,7 @@ SAMPLE = "isic2024_slice3d_sample"
 SCORES, MODELS = "384_v2b1_5k.csv", "third_party_predictions_4models.csv"
 METRICS = {"AUC": roc_auc, "pAUC": partial_auc}
 _SIZE = "clin_size_long_diam_mm"
-#: Lesions from this size on (mm) are found by the system itself.
+#: Size (mm) at which benign lesions set in.
 FLOOR = 2.5
 ARMS = ("metadata", "image", "stack")
 
@@ -142,8 +142,8 @@ _START = "the image scores alone"
 def floor_lines(root: Path, table: pd.DataFrame, groups: np.ndarray) -> list[str]:
     """Return what is left of the stack's gain where a lesion's size does not give it away.
 
-    Whole-body photography reports lesions from about 2.5 mm on by itself; smaller ones were marked
-    by a person, mostly because they were biopsied.
+    Benign lesions set in sharply at 2.5 mm, malignant ones do not: it looks as if whole-body
+    photography reports lesions from there on, and biopsied ones were added whatever their size.
     """
     official = pd.read_csv(root / "train-metadata.csv", usecols=["isic_id", _SIZE])
     size = official.set_index("isic_id")[_SIZE].reindex(table.index).to_numpy()
@@ -152,8 +152,8 @@ def floor_lines(root: Path, table: pd.DataFrame, groups: np.ndarray) -> list[str
     gaps = _gaps(rows["target"], rows["stack"], rows["image"], groups[~small])
     return [
         f"- **Size gives some lesions away.** Below {FLOOR} mm lie {int(y[small].sum())} malignant "
-        f"and {int((y[small] == 0).sum())} benign lesions: the cameras report lesions from there "
-        "on by themselves, smaller ones were marked by hand, mostly for a biopsy. On the "
+        f"and {int((y[small] == 0).sum())} benign lesions, as if the cameras reported lesions from "
+        "there on and smaller ones had been added because they were biopsied. On the "
         f"{len(rows):,} lesions from {FLOOR} mm on ({int(rows['target'].sum())} malignant), the "
         f"stack - image score alone is {gaps}.",
     ]
