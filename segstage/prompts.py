@@ -25,6 +25,11 @@ _FRAME = 0.06
 _DARK = 15.0
 #: How far a click on what does not stand out reaches, as a part of the picture's side.
 _AROUND = 0.12
+#: A click takes in what has this part of its own distance from skin; of 0.35 to 0.55 the best on
+#: 32 images of ISIC 2018 between clicks in the middle and anywhere, and better than Otsu's cut.
+_SHARE = 0.45
+#: Units of Lab below which a click is on plain skin.
+_PLAIN = 4.0
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,9 @@ def clicked_box(
 ) -> Box:
     """Return the box that clicks speak of, for a network that learned from boxes alone.
 
-    Each click on the lesion takes in the part of `distance` above Otsu's threshold around it, or
-    only its own surroundings where nothing stands out. Each click beside the lesion moves the side
-    of the box that costs least, as long as all clicks on the lesion stay inside.
+    Each click on the lesion takes in what is joined to it and about as far from skin, or only its
+    own surroundings where that is nothing. Each click beside the lesion moves the side of the box
+    that costs least, as long as all clicks on the lesion stay inside.
 
     Parameters
     ----------
@@ -182,19 +187,18 @@ def clicked_box(
 
 
 def _part_around(distance: NDArray[np.float32], point: Point) -> Box:
-    """Return the box of the part that stands out around a point, else of its surroundings."""
+    """Return the box of what is about as far from skin as a point, else of its surroundings."""
     height, width = distance.shape
     y, x = point
     row, column = min(height - 1, int(y * height)), min(width - 1, int(x * width))
     near = _inside((y - _AROUND, x - _AROUND, y + _AROUND, x + _AROUND))
-    top = float(distance.max())
-    if top < 1:
+    reach = max(1, round(0.01 * max(height, width)))  # a hair under the pointer counts little
+    rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
+    level = float(np.median(distance[rows, columns]))
+    part = distance >= _SHARE * level
+    if level < _PLAIN or not part[row, column]:
         return near
-    levels = np.round(distance * (255 / top)).astype(np.uint8)
-    cut, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    _, labels = cv2.connectedComponents((levels > cut).astype(np.uint8), connectivity=4)
-    if labels[row, column] == 0:
-        return near
+    _, labels = cv2.connectedComponents(part.astype(np.uint8), connectivity=4)
     found = mask_prompt(labels == labels[row, column], margin=0.0)
     assert found is not None
     return found.box

@@ -211,6 +211,7 @@ export class Editor {
       const found = await this.prompt(asked);
       if (!this.active || mine !== this.asked) return;
       this.mask.set(found.bits);
+      this.from = this.to = null;
       this.say("");
     } catch (error) {
       if (this.active && mine === this.asked) this.say(error.message, true);

@@ -122,13 +122,14 @@ function next() {
   current = null;
   left.show(null, null);
   right?.show(null, null);
+  describe({ id: "", why: "", facts: [] });
   if (exhausted && !outbox.waiting.length) empty();
   else blank("Fetching…");
 }
 
 function empty() {
   document.documentElement.dataset.shown = "";
-  const box = blank(passed ? `Nothing is left but the ${passed} that you passed over.` : "Nothing is left in the queue.");
+  const box = blank(passed ? `Nothing is left for you but the ${passed} that you passed over.` : "Nothing is left for you in the queue.");
   if (!passed) return;
   const button = box.appendChild(document.createElement("button"));
   button.textContent = "Bring them back";
@@ -147,6 +148,7 @@ function blank(text) {
 function describe(item) {
   find("image-id").textContent = item.id;
   find("why").textContent = item.why;
+  find("why").hidden = !item.why;
   const words = { accept: "accepted", reject: "rejected", edit: "edited", flag: "flagged" };
   const state = find("state");
   state.hidden = !item.action;
@@ -210,7 +212,7 @@ function choose(tool) {
   for (const button of document.querySelectorAll("[data-tool]")) {
     button.classList.toggle("on", button.dataset.tool === tool);
   }
-  document.querySelector('[data-do="beside"]').hidden = tool !== "click";
+  find("draw").dataset.tool = tool;
   say({
     polygon: "Click the corners; Enter closes",
     click: "Click on the lesion; with Shift or the right button beside it",
