@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesioncore.runs import tool_version
 from pipelines.pipeline import NOTICE
+from pipelines.serving.job_routes import job_routes
 from pipelines.serving.page import page_route
 from pipelines.serving.refusals import Refusal
 from pipelines.serving.routes import open_routes, routes
@@ -63,6 +64,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(routes)
+    app.include_router(job_routes)
     app.include_router(page_route)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(Refusal, _refused)

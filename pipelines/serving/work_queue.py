@@ -142,15 +142,23 @@ class WorkQueue:
             now = time.perf_counter()
             for work in batch:
                 work.started = now
-            try:
-                self.run(batch)
-            except BaseException as error:  # the engine answers for each; this is for its own fault
-                for work in batch:
-                    if not work.future.done():
-                        work.future.set_exception(error)
+            self._do(batch)
             if batch[0].kind == "predict":
                 spent = (time.perf_counter() - now) / len(batch)
                 self.pace += 0.3 * (spent - self.pace)
+
+    def _do(self, batch: list[Work]) -> None:
+        try:
+            self.run(batch)
+        except BaseException as error:  # the engine answers for each; this is a fault of its own
+            left = [work for work in batch if not work.future.done()]
+            if len(batch) == 1:
+                for work in left:
+                    work.future.set_exception(error)
+                return
+            # One photograph that nothing can be made of is not the fault of the others.
+            for work in left:
+                self._do([work])
 
     def _take(self) -> list[Work] | None:
         """Return the next batch, None at the end."""

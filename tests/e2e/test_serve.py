@@ -390,3 +390,20 @@ def test_calls_that_cannot_be_answered(tiny_run, tmp_path, capsys, monkeypatch) 
     said = capsys.readouterr().err
     assert "pip install 'lesion-pipeline[serve]'" in said and "Traceback" not in said
     assert Path("serve-spool").exists() is False
+
+
+def test_one_photograph_that_breaks_a_batch_breaks_no_other(client, photo, tiny_run, monkeypatch):
+    segmenter = client.app.state.service.pipeline.segmenter
+    usual, bad = segmenter.predict_batch, photographs(tiny_run.root)[1]
+    shape = np.array(Image.open(io.BytesIO(bad)))
+
+    def broken(pictures):
+        if any(np.array_equal(picture, shape) for picture in pictures):
+            raise MemoryError
+        return usual(pictures)
+
+    monkeypatch.setattr(segmenter, "predict_batch", broken)
+    said = send_batch(client, [photo, bad, photo]).json()
+    found = finished(client, said["job"])
+    assert [item["status"] for item in found["items"]] == ["done", "failed", "done"]
+    assert found["items"][1]["error"]["code"] == "fault"
