@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def _log_lines_reach_caplog(caplog: pytest.LogCaptureFixture):
     """Let `caplog` see the project's logger, whatever a command set up before."""
     log = logging.getLogger("lesion")
-    before = log.propagate
+    before, handlers = log.propagate, list(log.handlers)
     log.propagate = True
     caplog.set_level(logging.INFO, logger="lesion")
     yield
-    log.propagate = before
+    # `lesion serve` puts its own handler in place of the others.
+    log.propagate, log.handlers = before, handlers
 
 
 @pytest.fixture(scope="session")

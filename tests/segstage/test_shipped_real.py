@@ -13,27 +13,28 @@ from segstage.predictor import LesionSegmenter
 from weights.resolve import SHIPPED, shipped_names
 from weights.store import read_card
 
+NAME = "lesion-unet"
+
 pytestmark = pytest.mark.skipif(
     not shipped_names(), reason="no weights ship with this installation"
 )
 
 
 def test_its_card_says_data_licence_scores_and_limits() -> None:
-    (name,) = shipped_names()
-    card = read_card(SHIPPED / name)
+    card = read_card(SHIPPED / NAME)
     assert "HAM10000" in card.training_data and "ISIC 2018" in card.training_data
     assert "NC" in card.licence and "not for commercial use" in card.licence
     assert {"validation", "test isic-task1", "test ham10000"} <= set(card.metrics)
     assert "diagnosis" in card.limits
-    assert (SHIPPED / name / "weights.safetensors").stat().st_size <= 15_000_000
-    assert (SHIPPED / name / "quality.json").is_file()
+    assert (SHIPPED / NAME / "weights.safetensors").stat().st_size <= 15_000_000
+    assert (SHIPPED / NAME / "quality.json").is_file()
 
 
-def test_it_learned_from_no_image_of_a_test_list() -> None:
+@pytest.mark.parametrize("name", shipped_names())
+def test_it_learned_from_no_image_of_a_test_list(name: str) -> None:
     from lesioncore.holdout import committed_ids
     from weights.learned import read_learned
 
-    (name,) = shipped_names()
     learned = set(read_learned(SHIPPED / name)["image_id"])
     assert len(learned) > 5000
     assert not learned & (committed_ids("isic2018_task1") | committed_ids("ham10000"))
