@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True)
 def _log_lines_reach_caplog(caplog: pytest.LogCaptureFixture):
     """Let `caplog` see the project's logger, whatever a command set up before."""
+    from lesioncore.progress import set_up_logging
+
     log = logging.getLogger("lesion")
+    # Else the first command of a test would set them up, and take the lines from `caplog`.
+    set_up_logging()
     before, handlers = log.propagate, list(log.handlers)
     log.propagate = True
     caplog.set_level(logging.INFO, logger="lesion")
