@@ -6,7 +6,8 @@ Each run (of `lesion run` or `lesion export`; left out, what ships) is served by
 own on this machine, which computes the clients' part too. First one client asks for one photograph
 after the other, and what the server says of its own time is kept. Then all clients ask at once,
 each as soon as it was answered; a 429 is waited out as `Retry-After` says. Every answer is compared
-with the one that the photograph got alone. The photographs are phantoms.
+with the one that the photograph got alone. The photographs are those of `--photos`, which the skin
+check must let pass, or phantoms, which it would refuse: it is then off.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import numpy as np
 from page import write_section
 
 from lesioncore.phantoms.archive import make_phantom_archive
+from lesioncore.photos import find_photos
 
 #: Two numbers that differ by more are two answers: batches round otherwise than single images do.
 TOLERANCE = 2e-3
@@ -66,8 +68,11 @@ class Server:
         return self.process.wait(120)
 
 
-def pictures(count: int, size: int) -> list[bytes]:
-    """Return the files of phantoms."""
+def pictures(folder: Path | None, count: int, size: int) -> list[bytes]:
+    """Return the files of a folder, evenly spaced, or of phantoms."""
+    if folder is not None:
+        found = find_photos([folder])
+        return [path.read_bytes() for path in found[:: max(1, len(found) // count)][:count]]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
         make_phantom_archive(root, count, 1, size)
@@ -80,12 +85,18 @@ def form(data: bytes) -> dict[str, Any]:
 
 
 def alone(server: Server, images: list[bytes], rounds: int) -> tuple[list[float], list[dict]]:
-    """Return the answer to each photograph asked alone, and the server's times of each request."""
+    """Return the answer to each photograph asked alone, and the server's times of each request.
+
+    Images that the skin check refuses are taken out.
+    """
     answers, times = [], []
     with httpx2.Client(base_url=server.address, timeout=120) as client:
         for turn in range(rounds + 1):
-            for data in images:
+            for data in list(images):
                 answer = client.post("/predict", **form(data))
+                if turn == 0 and answer.status_code == 422:
+                    images.remove(data)
+                    continue
                 answer.raise_for_status()
                 if turn == 0:
                     answers.append(float(answer.json()["malignant"]))
@@ -162,11 +173,12 @@ def measured(given: argparse.Namespace, run: Path | None, images: list[bytes]) -
 
 def section(given: argparse.Namespace, results: list[dict[str, Any]], busy: float) -> str:
     """Return the part of the page that this script owns."""
+    what = f"phantoms of {given.size} pixels" if given.photos is None else given.photos.name
     lines = [
         f"Measured {datetime.date.today().isoformat()} on {os.cpu_count()} cores "
         f"({platform.machine()}, {given.device}; {busy:.1f} other processes running on average) by "
         f"`python benchmarks/serve_load.py`: {given.clients} clients for {given.seconds:g} s on "
-        f"the same machine, phantoms of {given.size} pixels, each answer compared with the one "
+        f"the same machine, {what}, each answer compared with the one "
         "that the photograph got alone.",
         "",
         "| served | right | wrong | lost | 429 | a second | answered in, median (95%) | "
@@ -204,6 +216,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, action="append", help="may be said several times")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--photos", type=Path, help="folder; left out, phantoms")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--size", type=int, default=512, help="side of the phantoms, pixels")
     parser.add_argument("--rounds", type=int, default=4, help="of all images, one after the other")
@@ -214,7 +227,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and leave the page alone")
     given = parser.parse_args()
     busy = os.getloadavg()[0]
-    images = pictures(given.images, given.size)
+    images = pictures(given.photos, given.images, given.size)
+    if given.photos is None:
+        given.flag.append("--skin-check=off")
     results = [measured(given, run, images) for run in given.run or [None]]
     if given.json:
         print(json.dumps(results))

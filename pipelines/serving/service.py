@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LARGEST_AT_ONCE = 16
 _MOST_WORKERS = 4
 # Part of the time-out that a request may be expected to wait.
-_PATIENCE = 0.4
+_PATIENCE = 0.25
 
 
 @dataclass
@@ -130,15 +130,20 @@ class Service:
         Raises
         ------
         Refusal
-            As of `looked_at` and `PhotoEngine.run`; 504 when it takes too long.
+            As of `looked_at` and `PhotoEngine.run`; 429 when nobody came to it in time, 504 when
+            the work took too long.
         """
         limits = self.config.max_bytes, self.config.max_pixels
         _, width, height = await asyncio.to_thread(looked_at, data, *limits)
-        future = self.queue.submit(Work(data, width * height, metadata, kind))
+        work = Work(data, width * height, metadata, kind)
+        future = self.queue.submit(work)
         try:
             async with asyncio.timeout(self.config.timeout):
                 return await asyncio.wrap_future(future)  # type: ignore[no-any-return]
         except TimeoutError:
+            if not work.started:
+                waited = f"it waited for {self.config.timeout:g} s"
+                raise self.admission.overloaded(waited) from None
             raise Refusal(
                 504, "timeout", f"no answer within {self.config.timeout:g} s",
                 mend="ask again later, or a smaller photograph", retry_after=5,
