@@ -35,6 +35,15 @@ def test_a_click_takes_in_what_stands_out_around_it() -> None:
     assert both == pytest.approx((0.35, 0.15, 0.65, 0.83), abs=0.03)
 
 
+def test_uneven_skin_is_not_taken_in() -> None:
+    y, x = np.mgrid[:100, :100] / 100
+    disc = (y - 0.5) ** 2 + (x - 0.6) ** 2 < 0.15**2
+    uneven = np.where(disc, 20, 14 * x).astype(np.float32)
+    assert clicked_box(uneven, [(0.5, 0.6)], margin=0) == pytest.approx(
+        (0.35, 0.45, 0.65, 0.75), abs=0.02
+    )
+
+
 def test_a_click_on_plain_skin_takes_its_surroundings() -> None:
     y0, x0, y1, x1 = clicked_box(saliency(two_discs()), [(0.1, 0.9)], margin=0)
     assert y0 == 0 and x1 == 1 and 0.1 < y1 < 0.3 and 0.7 < x0 < 0.9
