@@ -97,7 +97,7 @@ class Pages:
     def listed(self, reviewer: str, show: str, at: int) -> str:
         """Return page `at` of a list of images, by the last decision on each."""
         kind = show if show in LISTS else "flag"
-        rows, total = self._rows(kind, at)
+        rows, total = self._rows(kind, at, reviewer)
         return self._render(
             "list", reviewer=reviewer, kind=kind, rows=rows, total=total, at=at,
             last=max(1, -(-total // _PAGE)),
@@ -108,7 +108,7 @@ class Pages:
         pairs = agreement(self.review_round.store, resamples=200)
         return self._render("agreement", reviewer=reviewer, pairs=pairs)
 
-    def _rows(self, kind: str, at: int) -> tuple[list[dict[str, Any]], int]:
+    def _rows(self, kind: str, at: int, reviewer: str) -> tuple[list[dict[str, Any]], int]:
         if kind == "open":
             found = select(items.c.image_id, items.c.why).where(items.c.open)
             order: Any = items.c.rank
@@ -118,9 +118,14 @@ class Pages:
                 .where(decisions.c.undone_at.is_(None), decisions.c.action != PASSED)
                 .group_by(decisions.c.image_id)
             )
-            found = select(
-                decisions.c.image_id, decisions.c.reviewer, decisions.c.note, decisions.c.decided_at
-            ).where(decisions.c.id.in_(last), decisions.c.action == kind)
+            # What a first reviewer did is no hint for the second one.
+            hint = items.c.open & (items.c.wanted > 1) & (decisions.c.reviewer != reviewer)
+            columns = (decisions.c[name] for name in ("image_id", "reviewer", "note", "decided_at"))
+            found = (
+                select(*columns)
+                .join(items, items.c.image_id == decisions.c.image_id)
+                .where(decisions.c.id.in_(last), decisions.c.action == kind, ~hint)
+            )
             order = decisions.c.id.desc()
         with self.review_round.store.reading() as connection:
             total = connection.execute(select(func.count()).select_from(found.subquery())).scalar()

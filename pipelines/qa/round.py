@@ -15,7 +15,6 @@ from lesioncore.errors import LesionError
 from lesioncore.images import read_image
 from pipelines.qa.baseline import Baseline, cached_mask
 from pipelines.qa.decisions import (
-    JUDGED,
     Action,
     Before,
     Decision,
@@ -43,7 +42,7 @@ class Shown:
     before : Before
         The cache's mask.
     mask : (H, W) bool
-        Of the decision that stands, else the cache's.
+        Of the decision that stands, else the cache's; of a rejection the rejected one.
     decision : int
         Number of the decision that stands; 0 where there is none.
     action, note, by : str
@@ -135,7 +134,8 @@ class ReviewRound:
         last = standing(self.store, image_id, reviewer if twice else None)
         if last is None or (last.version != before.version and not _still_right(last, before)):
             return Shown(before, before.mask.mask())
-        mask = after_mask(last) if last.action in JUDGED else before.mask.mask()
+        # Of a rejection the mask that was rejected: whoever thinks better of it accepts that one.
+        mask = after_mask(last) if last.action in ("accept", "edit") else before.mask.mask()
         return Shown(before, mask, last.id, last.action, last.note, last.reviewer)
 
     def other(self, image_id: str) -> Mask | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lesioncore.errors import LesionError, UsageError
+from lesioncore.errors import UsageError
+from lesioncore.extras import require
 from lesioncore.progress import log
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def serve(config: ServeConfig) -> int:
     UsageError
         Flags that contradict each other.
     """
-    require_extra()
+    require(
+        "serve", "fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"
+    )
     _check_files(config)
     from pipelines.serving.app import create_app
     from pipelines.serving.server import run_server
@@ -35,29 +38,6 @@ def serve(config: ServeConfig) -> int:
         log.warning("open to the network without a key, or without TLS")
     service = Service.load(config)
     return run_server(create_app(service), service)
-
-
-def require_extra() -> None:
-    """Refuse to begin without the libraries of the extra `serve`.
-
-    Raises
-    ------
-    LesionError
-        Naming what to install.
-    """
-    try:
-        import fastapi
-        import fastapi_offline
-        import prometheus_client
-        import python_multipart
-        import uvicorn
-    except ModuleNotFoundError as error:
-        raise LesionError(
-            f"{error.name} is not installed",
-            wanted="the libraries that serve pages",
-            mend="pip install 'lesion-pipeline[serve]'",
-        ) from None
-    del fastapi, fastapi_offline, prometheus_client, python_multipart, uvicorn
 
 
 def _check_files(config: ServeConfig) -> None:

@@ -296,6 +296,9 @@ def test_the_other_caches_mask_can_be_taken(tmp_path: Path) -> None:
 
 def test_reviewers_of_the_same_images_are_compared(tmp_path: Path) -> None:
     desk = Desk(tmp_path, overlap=1.0)
+    desk.decide("I_0000", "reject", "Kim")
+    assert "I_0000" in desk.get("/list", "Kim", show="reject").text
+    assert "I_0000" not in desk.get("/list", "Lee", show="reject").text
     for image in desk.images:
         desk.decide(image, "accept", "Kim")
         desk.decide(image, "reject" if image == "I_0002" else "accept", "Lee")
