@@ -92,7 +92,8 @@ def test_an_ending_server_answers_whom_it_let_in(tiny_run: TinyRun, tmp_path: Pa
         lines = server.lines()
     said = Counter(line["status"] for line in lines if line.get("route") == "/predict")
     assert answered[200] > 0
-    assert set(answered) <= {200, 429, 503}, answered
+    # Who knocked as the port closed was not let in; whom the server counts, it answered.
+    assert set(answered) <= {200, 429, 503, "ReadError", "RemoteProtocolError"}, answered
     assert {status: answered[status] for status in said} == dict(said)
     assert lines[-1]["event"] == "ended"
     # What was not yet done of the batch is there for the next server.
