@@ -27,6 +27,8 @@ class Ending:
 def test_an_interrupt_where_python_ignores_it_comes_again(
     number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # A shell that starts the tests in the background has them ignore interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), Interrupts():
         ending = Ending(number)
