@@ -40,7 +40,7 @@ class Copies:
     same_bytes : int
         How many of the groups of `exact` have equal files.
     pairs : (m, 2) int64
-        Near copies, pair by pair.
+        Near copies, as many pairs as join each group.
     alike : (m,) float
         Their likeness, see `lesioncore.likeness`.
     turns : (m,) int64
@@ -93,20 +93,38 @@ def _near(
     count = sum(len(first) for first, _, _ in likely.values())
     used = np.unique(np.concatenate([part for f, s, _ in likely.values() for part in (f, s)]))
     copies = _read_copies(manifest["image"].iloc[rows[used]], workers)
-    best: dict[tuple[int, int], tuple[float, int]] = {}
+    joined = _Joined(len(used))
+    sure: list[tuple[int, int, float, int]] = []
     for view, (name, found) in enumerate(likely.items()):
-        places = (np.searchsorted(used, part) for part in found[:2])
-        listed = list(zip(*places, found[2], strict=True))
+        places = (np.searchsorted(used, part).tolist() for part in found[:2])
+        listed = list(zip(*places, found[2].tolist(), strict=True))
         for first, second, turn in track(listed, f"comparing copies ({name})"):
-            before = best.get((first, second), (-1.0, 0))
-            if before[0] >= ALIKE:
+            if joined.root(first) == joined.root(second):
                 continue
             a, b = (copies[at, view].astype(np.float32) for at in (first, second))
-            best[first, second] = max(before, (likeness(turned(a, int(turn)), b), int(turn)))
-    sure = {pair: value for pair, value in best.items() if value[0] >= ALIKE}
-    pairs = rows[used[np.array(list(sure), np.int64).reshape(-1, 2)]]
-    values = np.array(list(sure.values()), np.float64).reshape(-1, 2)
-    return pairs, values[:, 0], values[:, 1].astype(np.int64), count
+            alike = likeness(turned(a, turn), b)
+            if alike >= ALIKE:
+                joined.join(first, second)
+                sure.append((first, second, alike, turn))
+    table = np.array(sure, np.float64).reshape(-1, 4)
+    pairs = rows[used[table[:, :2].astype(np.int64)]]
+    return pairs, table[:, 2], table[:, 3].astype(np.int64), count
+
+
+class _Joined:
+    """Sets of pictures that are known to be copies: pairs within one need no further look."""
+
+    def __init__(self, count: int) -> None:
+        self.above = list(range(count))
+
+    def root(self, one: int) -> int:
+        while self.above[one] != one:
+            self.above[one] = self.above[self.above[one]]
+            one = self.above[one]
+        return one
+
+    def join(self, one: int, other: int) -> None:
+        self.above[self.root(one)] = self.root(other)
 
 
 def _read_copies(images: pd.Series, workers: int) -> npt.NDArray[np.uint8]:

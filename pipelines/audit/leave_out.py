@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def write_leave_out(data: AuditData, column: str, folder: Path) -> list[dict[str
 
 def _slug(text: str, taken: set[str]) -> str:
     """Return a name for a file, no two the same."""
-    base = _UNSAFE.sub("-", text).strip("-").lower()[:60] or "other"
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    base = _UNSAFE.sub("-", plain).strip("-").lower()[:60] or "other"
     slug, number = base, 2
     while slug in taken:
         slug, number = f"{base}-{number}", number + 1

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lesioncore.errors import LesionError
-from lesioncore.metrics import roc_auc
+from lesioncore.metrics import Interval, roc_auc
 from lesioncore.phantoms import make_phantom
 from lesioncore.splits import make_split, write_split
 from pipelines.audit.background import FEATURES, ITA, background_figures
@@ -27,6 +27,7 @@ from pipelines.audit.predictive import (
     out_of_fold_means,
     sample_rows,
 )
+from pipelines.audit.subgroup_scores import difference, is_far, with_ends
 from tests.pipelines.audit_archives import face
 
 
@@ -270,3 +271,23 @@ def test_the_known_copies_of_isic_are_found(real_data: Path, tmp_path: Path) -> 
     ids = manifest["image_id"].to_numpy()
     pairs = find_copies(manifest, table, workers=0).pairs
     assert {(ids[a], ids[b]) for a, b in pairs} == set(known)
+
+
+def test_seven_of_seven_found_is_no_proof_that_all_are() -> None:
+    few = with_ends(Interval(1.0, 1.0, 1.0), 7)
+    assert few.low == pytest.approx(0.646, abs=0.001)
+    assert few.high == pytest.approx(1)
+    many = Interval(0.945, 0.92, 0.97)
+    gap = difference(few, many)
+    assert gap.value == pytest.approx(0.055)
+    assert gap.low < 0 < gap.high
+    assert not is_far(gap, 1)
+    assert with_ends(many, 7) == many
+
+
+def test_a_gap_must_be_wider_the_more_subgroups_are_compared() -> None:
+    gap = difference(Interval(0.70, 0.62, 0.78), Interval(0.82, 0.79, 0.85))
+    assert gap.high < 0
+    assert is_far(gap, 1)
+    assert not is_far(gap, 40)
+    assert is_far(difference(Interval(0.5, 0.42, 0.58), Interval(0.82, 0.79, 0.85)), 40)

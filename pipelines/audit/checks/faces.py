@@ -47,7 +47,7 @@ class Faces(Check):
                 count=len(boxes), of=count, examples=[[name] for name in data.named(rows)],
                 why="people can be recognised: such images need more than a licence",
                 mend="look at these images yourself; take out or cover what shows a person, or "
-                "--allow faces where none does",
+                "`--allow faces` where none does",
                 figures={"boxes": {str(data.ids[row]): boxes[row] for row in sorted(boxes)[:1000]}},
             )  # fmt: skip
         else:

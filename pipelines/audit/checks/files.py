@@ -37,7 +37,7 @@ class Files(Check):
                 f"({data.ids[bad[0]]}: {first})",
                 count=len(bad), of=seen + len(bad), examples=[[n] for n in data.named(bad)],
                 why="nothing was looked for in them",
-                mend=f"mend the files, or --max-failed {len(bad)} to do without them",
+                mend=f"mend the files, or `--max-failed {len(bad)}` to do without them",
             )  # fmt: skip
         else:
             yield Finding("unreadable-images", "note" if len(bad) else "ok",

@@ -36,7 +36,7 @@ class Overlap(Check):
         if data.split is None or data.parts is None:
             yield Finding(
                 "split", "note", "No split was given: nothing can lie on both sides of it",
-                mend="--split FILE or --run RUN",
+                mend="`--split FILE` or `--run RUN`",
             )  # fmt: skip
             return
         parts = data.parts

@@ -42,10 +42,10 @@ _WHY = {
     "id-number": "ids were given in an order that follows the label; no input may hold them",
 }
 _MEND = {
-    "background": "score with --focus lesion_only and --focus background_only beside the usual, "
-    "and test on another archive",
-    "hospital": "test on hospitals that were left out (--leave-out hospital)",
-    "source": "test on archives that were left out (--leave-out source)",
+    "background": "score with `--focus lesion_only` and `--focus background_only` beside the "
+    "usual, and test on another archive",
+    "hospital": "test on hospitals that were left out (`--leave-out hospital`)",
+    "source": "test on archives that were left out (`--leave-out source`)",
     "image-size": "prepare all images alike, and test on another archive",
     "file-size": "prepare all images alike, and test on another archive",
     "patient-images": "keep the count out of the metadata (it is, unless asked for by name)",
@@ -71,7 +71,7 @@ class Shortcuts(Check):
         background = _background(data)
         if isinstance(background, str):
             yield Finding("shortcut", "note", f"The background was not measured: {background}",
-                          about="background", mend="--masks CACHE")  # fmt: skip
+                          about="background", mend="`--masks CACHE`")  # fmt: skip
         else:
             measured.append(("background", background))
         measured.sort(key=lambda pair: -pair[1].auc.value)

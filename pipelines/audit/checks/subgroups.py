@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lesioncore.colour import SKIN_TONES, individual_typology_angle, skin_tone
-from lesioncore.metrics import Interval, bootstrap, resamples, roc_auc
-from lesioncore.metrics.checks import divide
+from lesioncore.metrics import Interval
 from pipelines.audit.background import ITA
 from pipelines.audit.check import Check, register
 from pipelines.audit.finding import Finding, Table, counted
 from pipelines.audit.predictive import enough, sample_rows
+from pipelines.audit.subgroup_scores import Row, Scorer
 from pipelines.subgroups import MINIMUM, MINIMUM_CLASS, UNKNOWN, age_band
 
 if TYPE_CHECKING:
@@ -24,30 +22,9 @@ if TYPE_CHECKING:
 
     from pipelines.audit.data import AuditData
 
-FloatArray = npt.NDArray[np.float64]
 # Parts of a split whose scores are of memory.
 _LEARNED_FROM = ("training", "train")
 _MORE = 12  # subgroups of a partition that are shown; the rest have the fewest images
-
-
-@dataclass(frozen=True)
-class Row:
-    """A subgroup's scores; None where no claim is made, and then `why` says so.
-
-    `auc_gap` and `found_gap` are this subgroup minus all others; `far` names the gaps whose
-    interval, widened for the number of subgroups compared, leaves out 0.
-    """
-
-    partition: str
-    name: str
-    n: int
-    positives: int
-    auc: Interval | None = None
-    found: Interval | None = None
-    auc_gap: Interval | None = None
-    found_gap: Interval | None = None
-    far: tuple[str, ...] = ()
-    why: str = ""
 
 
 @register("subgroups")
@@ -61,7 +38,7 @@ class Subgroups(Check):
         """Yield each subgroup that is far from the others, and the table of all."""
         if data.scores is None:
             yield Finding("subgroups", "note", "No predictions were given: nothing to score",
-                          mend="--predictions FILE")  # fmt: skip
+                          mend="`--predictions FILE`")  # fmt: skip
             return
         usable = ~np.isnan(data.scores) & ~np.isnan(data.labels)
         if data.parts is not None:
@@ -101,7 +78,7 @@ def subgroup_rows(data: AuditData, usable: npt.NDArray[np.bool_]) -> list[Row]:
     assert data.scores is not None
     rows = np.flatnonzero(usable)
     taken = rows[sample_rows(data.labels[rows], seed=data.config.seed)]
-    scorer = _Scorer(data, taken)
+    scorer = Scorer(data, taken)
     found = [scorer.row("All", "all images", rows, np.ones(len(taken), bool), 0)]
     cells = []
     for partition, values in partitions(data).items():
@@ -157,80 +134,6 @@ def skin_tones(data: AuditData) -> pd.Series[Any] | None:
     if angles.isna().any() and data.outside is not None:
         angles = angles.fillna(data.outside[ITA].reindex(table.index))
     return None if angles.isna().all() else angles.map(skin_tone).astype(object)
-
-
-class _Scorer:
-    """Scores subgroups of the rows `taken` against the rest of them."""
-
-    def __init__(self, data: AuditData, taken: npt.NDArray[np.int64]) -> None:
-        assert data.scores is not None
-        self.labels, self.scores = data.labels[taken], data.scores[taken]
-        self.groups, self.every = data.groups[taken], data.labels
-        self.threshold = data.config.threshold
-        self.options: Mapping[str, Any] = {
-            "groups": self.groups, "n": data.config.resamples, "seed": data.config.seed,
-        }  # fmt: skip
-
-    def row(
-        self, partition: str, name: str, rows: npt.NDArray[np.int64],
-        inside: npt.NDArray[np.bool_], compared: int,
-    ) -> Row:  # fmt: skip
-        """Return a subgroup's row: `rows` are all of its images, `inside` those taken."""
-        positives = int((self.every[rows] == 1).sum())
-        why = enough(self.labels[inside], self.groups[inside])
-        if why:
-            return Row(partition, name, len(rows), positives, why=why)
-        part = {**self.options, "groups": self.groups[inside]}
-        y, s = self.labels[inside], self.scores[inside]
-        auc = bootstrap(roc_auc, y, s, **part)
-        found = None
-        if self.threshold is not None:
-            found = bootstrap(_sensitivity, y, s >= self.threshold, **part)
-        if not compared or enough(self.labels[~inside], self.groups[~inside]):
-            return Row(partition, name, len(rows), positives, auc, found)
-        gap, far = self._gap(_auc_gap, self.scores, inside, compared)
-        wide = ["AUC"] if far else []
-        found_gap = None
-        if self.threshold is not None:
-            called = (self.scores >= self.threshold).astype(float)
-            found_gap, far = self._gap(_sensitivity_gap, called, inside, compared)
-            wide += ["sensitivity"] if far else []
-        return Row(partition, name, len(rows), positives, auc, found, gap, found_gap, tuple(wide))
-
-    def _gap(
-        self, metric: Any, scores: FloatArray, inside: npt.NDArray[np.bool_], compared: int
-    ) -> tuple[Interval, bool]:
-        """Return a gap, and whether it is one: of many subgroups, some differ by chance."""
-        value = float(metric(self.labels, scores, inside))
-        draws = resamples(metric, self.labels, scores, inside, **self.options)
-        gap = Interval.of(value, draws)
-        wide = NormalDist().inv_cdf(1 - 0.025 / compared) * float(np.nanstd(draws))
-        excludes = gap.low > 0 or gap.high < 0
-        return gap, bool(excludes and abs(value) > wide)
-
-
-def _auc_gap(y: FloatArray, s: FloatArray, inside: Any, *, weights: Any = None) -> Any:
-    return _split(roc_auc, y, s, inside, weights)
-
-
-def _sensitivity_gap(y: FloatArray, s: FloatArray, inside: Any, *, weights: Any = None) -> Any:
-    return _split(_sensitivity, y, s, inside, weights)
-
-
-def _split(metric: Any, y: FloatArray, s: FloatArray, inside: Any, weights: Any) -> Any:
-    here = np.asarray(inside, bool)
-    ours, rest = (
-        metric(y[rows], s[rows], weights=None if weights is None else weights[rows])
-        for rows in (here, ~here)
-    )
-    return ours - rest
-
-
-def _sensitivity(y: FloatArray, called: FloatArray, *, weights: Any = None) -> Any:
-    """Return the part of the positives that were called; NaN without any."""
-    w = np.ones((len(y), 1)) if weights is None else np.asarray(weights).reshape(len(y), -1)
-    part = divide((y * called) @ w, y @ w)
-    return float(part[0]) if weights is None or np.ndim(weights) == 1 else part
 
 
 def _in_order(partition: str, counts: pd.Series) -> list[Any]:
