@@ -84,6 +84,7 @@ class Pages:
         """
         store = self.review_round.store
         boot: dict[str, Any] = {
+            "round": store.round,
             "page": page,
             "reviewer": reviewer,
             "items": [item(self.review_round, one, reviewer) for one in image_ids],

@@ -83,6 +83,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From here on a browser is not refused but waits, so that the address may be printed.
+        listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise LesionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,12 +96,14 @@ class Store:
             )
         with self.writing() as connection:
             metadata.create_all(connection)
-            found = connection.execute(select(facts.c.value)).scalar()
-            if found is None:
-                row = {"name": "schema_version", "value": str(SCHEMA_VERSION)}
-                connection.execute(insert(facts).values(**row))
-            else:
-                refuse_newer(f"{self} has schema version", found, SCHEMA_VERSION)
+            found = {row.name: row.value for row in connection.execute(select(facts))}
+            if not found:
+                found = {"schema_version": str(SCHEMA_VERSION), "round": secrets.token_hex(6)}
+                rows = [{"name": name, "value": value} for name, value in found.items()]
+                connection.execute(insert(facts), rows)
+        refuse_newer(f"{self} has schema version", found["schema_version"], SCHEMA_VERSION)
+        #: Names this round among others that a browser has seen at the same address.
+        self.round = found["round"]
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 metadata = MetaData()
 
-#: Facts of the round: the schema's version.
+#: Facts of the round: the schema's version, and a random name.
 facts = Table("qa_facts", metadata, Column("name", Text, primary_key=True), Column("value", Text))
 
 #: One row an image. `rank` is its place in the queue, `wanted` how many reviewers are to see it

@@ -24,11 +24,12 @@ def item(review: ReviewRound, image_id: str, reviewer: str) -> dict[str, Any]:
         height, width = view_shape(shown.mask.shape)  # type: ignore[arg-type]
     except LesionError as error:
         return said | {"problem": error.found, "facts": _facts(review, image_id), "action": ""}
-    version = f"{shown.before.version}.{shown.decision}"
+    name = review.store.round
+    version = f"{name}.{shown.before.version}.{shown.decision}"
     if review.against is not None and image_id in review.against:
         said["other"] = _address("mask", image=image_id, of="other")
     return said | {
-        "picture": _address("image", image=image_id, v=shown.before.image_sha256[:12]),
+        "picture": _address("image", image=image_id, v=shown.before.image_sha256[:12] or name),
         "mask": _address("mask", image=image_id, who=reviewer, v=version),
         "width": width,
         "height": height,

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,14 @@ def kept(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[column.name for column in decisions.columns])
 
 
+def until(there: Callable[[], bool]) -> None:
+    """Wait until `there()`."""
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def lesion(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False
@@ -268,6 +277,7 @@ def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, fo
         ours.append(kim.press("a"))
         theirs.append(lee.press("a"))
     assert len({*ours, *theirs}) == 6
+    until(lambda: len(kept(folder)) == 6)
     kim.close()
     lee.press("u")
     lee.page.wait_for_selector("#message:has-text('Taken back')")

@@ -60,7 +60,7 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
             pytest.skip("no PostgreSQL: LESION_POSTGRES=postgresql://USER@HOST/EMPTY_DATABASE")
     made = Store(database_url(db, tmp_path))
     metadata.drop_all(made.engine)
-    metadata.create_all(made.engine)
+    made = Store(database_url(db, tmp_path))
     queue.enrol(made, turns(6))
     yield made
     made.close()
@@ -183,6 +183,7 @@ def test_a_round_goes_on_in_a_new_process(store: Store) -> None:
     store.close()
     again = Store(store.engine.url.render_as_string(hide_password=False), create=False)
     queue.enrol(again, turns(6))
+    assert again.round == store.round
     assert queue.claim(again, "Kim", "p", 1) == ["I1"]
 
 

@@ -1,6 +1,6 @@
 // The desk: what a key does, what is on the screen, and what is fetched ahead of the reviewer.
 
-import { ask, newKey } from "./api.js";
+import { ask, leaveBehind, newKey } from "./api.js";
 import { Editor } from "./editor.js";
 import { Mask } from "./mask.js";
 import { Outbox } from "./outbox.js";
@@ -27,7 +27,7 @@ let pressed = 0;
 let exhausted = false;
 let side = false;
 
-const outbox = new Outbox(boot.reviewer, (one) => send("decide", one), {
+const outbox = new Outbox(`${boot.round} ${boot.reviewer}`, (one) => send("decide", one), {
   answered: refill,
   state(problem, waiting) {
     if (problem) say(waiting ? `${problem}; ${waiting} decisions wait here and are not lost` : problem, true);
@@ -384,8 +384,9 @@ setInterval(async () => {
   }
 }, HOLD_MS);
 addEventListener("pagehide", () => {
-  const body = new Blob([JSON.stringify(mine)], { type: "application/json" });
-  navigator.sendBeacon("/api/release", body);
+  // What waits is sent once more: its key makes the server keep it once.
+  for (const one of outbox.waiting) leaveBehind("decide", { ...mine, ...one });
+  leaveBehind("release", mine);
 });
 addEventListener("beforeunload", (event) => {
   if (editor.active && editor.changed) event.preventDefault();
