@@ -5,7 +5,8 @@
 Draws 300 phantoms, writes a cache of N masks over N images (each phantom under many ids), starts
 `lesion qa` and drives its page in Debian's chromium: first a key whenever the reviewer has looked
 for a second, then keys as fast as images come. Times are the browser's own: until the frame with
-the next image was drawn (`qa-step`), and until it was presented (Event Timing, in steps of 8 ms).
+the next image was drawn (`qa-step`), and until the first frame after the key was presented (Event
+Timing, in steps of 8 ms), which holds the next image unless it had to be fetched first.
 The result is written to docs/reference/benchmarks.md.
 """
 
@@ -158,10 +159,11 @@ def main() -> None:
         "",
         f"A cache of {options.n:,} soft masks of {options.size} x {options.size} px phantoms, "
         f"{options.steps} keys each; window 1366 x 768. Milliseconds from the key to the next "
-        "image with its outline. The queue of the whole cache was made, and the server started, in "
+        "image with its outline; with a second's look the next frame holds it. The queue of the whole cache was made, and the server started, in "
         f"{opened:.0f} s.",
         "",
-        "| pace | drawn, median | 95th percentile | presented, median | 95th percentile |",
+        "| pace | next image drawn, median | 95th percentile | next frame presented, median | "
+        "95th percentile |",
         "| --- | ---: | ---: | ---: | ---: |",
         *(
             f"| {name} | {words(found['drawn'])} | {words(found['presented'])} |"
