@@ -37,6 +37,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/phantom_speed.py
 	$(BIN)/python benchmarks/crop_speed.py
 	$(BIN)/python benchmarks/allocator.py
+	$(BIN)/python benchmarks/qa_speed.py
 	$(BIN)/python benchmarks/stack_features.py
 	$(BIN)/python benchmarks/audit_duplicates.py
 	$(BIN)/python benchmarks/audit_real.py

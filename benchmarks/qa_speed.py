@@ -159,7 +159,8 @@ def main() -> None:
         "",
         f"A cache of {options.n:,} soft masks of {options.size} x {options.size} px phantoms, "
         f"{options.steps} keys each; window 1366 x 768. Milliseconds from the key to the next "
-        "image with its outline; with a second's look the next frame holds it. The queue of the whole cache was made, and the server started, in "
+        "image with its outline; with a second's look the next frame holds it. The queue of the "
+        "whole cache was made, and the server started, in "
         f"{opened:.0f} s.",
         "",
         "| pace | next image drawn, median | 95th percentile | next frame presented, median | "
