@@ -92,6 +92,12 @@ def test_a_fault_of_images_is_an_error_that_names_them(
         assert named == planted
 
 
+def test_a_lesion_under_two_patients_is_told(faulty: Archive, audited: tuple[int, Path]) -> None:
+    one = findings(audited[1])["lesions-of-several-patients"]
+    assert (one["level"], one["count"]) == ("warning", 1)
+    assert set(one["examples"][0]) == set(faulty.planted["lesion"])
+
+
 def test_a_column_that_holds_the_answer_and_one_that_is_missing_with_it_are_found(
     audited: tuple[int, Path],
 ) -> None:

@@ -35,8 +35,8 @@ _KINDS: dict[str, tuple[Level, str, str, str]] = {
         "keep one of each, and look whether their ids are right",
     ),
     "-of-a-lesion": (
-        "note", "of one lesion",
-        "no leak while the lesion stays in one part; they count twice",
+        "note", "of one lesion or patient",
+        "no leak while they stay in one part; they count twice",
         "",
     ),
 }  # fmt: skip

@@ -60,14 +60,21 @@ def _conflicts(
                 yield Finding(full, "ok", f"{agree} ({counted(len(groups), 'group')})",
                               of=len(groups))  # fmt: skip
             continue
-        first = found[0]
-        told = ", ".join(f"{data.ids[row]} is {values[row]}" for row in first[:3])
+        told = _told(data, found[0], values)
         yield Finding(
             full, level,
             f"Several {word} in {len(found):,} of {counted(len(groups), 'group')} of {of} ({told})",
             count=len(found), of=len(groups), examples=[data.named(rows) for rows in found],
             why=_WHY, mend=_MEND, pictured=of == "copies",
         )  # fmt: skip
+
+
+def _told(data: AuditData, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> str:
+    """Return one image of each value, in words."""
+    first: dict[Any, int] = {}
+    for row in rows.tolist():
+        first.setdefault(values[row], row)
+    return ", ".join(f"{data.ids[row]} is {value}" for value, row in list(first.items())[:3])
 
 
 def _values(values: npt.NDArray[Any]) -> int:
