@@ -73,7 +73,8 @@ def _told(data: AuditData, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]
     """Return one image of each value, in words."""
     first: dict[Any, int] = {}
     for row in rows.tolist():
-        first.setdefault(values[row], row)
+        if isinstance(values[row], str):  # an unknown diagnosis contradicts nothing
+            first.setdefault(values[row], row)
     return ", ".join(f"{data.ids[row]} is {value}" for value, row in list(first.items())[:3])
 
 
