@@ -163,8 +163,8 @@ def _pictures(app: FastAPI, review: ReviewRound, default: str | None) -> None:
     ) -> Response:
         known = _known(review, image)
         found = review.other(known) if of == "other" else review.shown(known, who).mask
-        if found is None:
-            raise HTTPException(404, "the other cache has no mask of this image")
+        if found is None or not found.size:
+            raise HTTPException(404, "no mask of this image")
         small = at_view(found, view_shape((found.shape[0], found.shape[1])))
         # An address without a version may give another mask later.
         kept = _FOREVER if v else {"Cache-Control": "no-store"}

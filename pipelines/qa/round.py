@@ -15,6 +15,7 @@ from lesioncore.errors import LesionError
 from lesioncore.images import read_image
 from pipelines.qa.baseline import Baseline, cached_mask
 from pipelines.qa.decisions import (
+    JUDGED,
     Action,
     Before,
     Decision,
@@ -119,7 +120,7 @@ class ReviewRound:
         return self._turns[image_id]
 
     def shape(self, image_id: str) -> tuple[int, int]:
-        """Return the size (H, W) of an image."""
+        """Return the size (H, W) of an image; (0, 0) where nothing tells it."""
         facts = self.baseline.facts(image_id)
         known = int(facts["height"]), int(facts["width"])
         return known if min(known) > 0 else self._size(image_id)
@@ -139,10 +140,11 @@ class ReviewRound:
         return Shown(before, mask, last.id, last.action, last.note, last.reviewer)
 
     def other(self, image_id: str) -> Mask | None:
-        """Return the mask (H, W) of the other cache, None where it has none."""
+        """Return the mask (H, W) of the other cache, None where it has none of this size."""
         if self.against is None or image_id not in self.against:
             return None
-        return cached_mask(self.against, image_id, self.shape(image_id))
+        mask = cached_mask(self.against, image_id, self.shape(image_id))
+        return mask if mask.shape == self.shape(image_id) else None
 
     def decide(
         self,
@@ -166,9 +168,12 @@ class ReviewRound:
         Raises
         ------
         LesionError
-            A drawn mask of another size, or no other mask to take.
+            A drawn mask of another size, no other mask to take, or a judgement on the mask of an
+        image that cannot be read.
         """
         shown = self.shown(image_id, reviewer)
+        if action in JUDGED and not shown.mask.size:
+            raise LesionError(f"{image_id} cannot be read", wanted="flag it, or go on without")
         after = shown.mask
         if action == "reject":
             after = np.zeros_like(after)
@@ -176,7 +181,7 @@ class ReviewRound:
             after = drawn_on(after, drawn)
         elif action == "edit":
             other = self.other(image_id)
-            if other is None or other.shape != after.shape:
+            if other is None:
                 raise LesionError(f"no other mask of {image_id} to take", wanted="--against CACHE")
             after = other
         judgement = Judgement(
@@ -186,7 +191,11 @@ class ReviewRound:
         record(self.store, shown.before, judgement)
 
     def _read_size(self, image_id: str) -> tuple[int, int]:
-        height, width = read_image(self.images[image_id]).shape[:2]
+        try:
+            height, width = read_image(self.images[image_id]).shape[:2]
+        except LesionError as error:
+            log.warning("%s: %s", image_id, error.found)
+            return 0, 0
         return height, width
 
 

@@ -6,7 +6,6 @@ import math
 from typing import Any
 from urllib.parse import urlencode
 
-from lesioncore.errors import LesionError
 from pipelines.qa.pixels import view_shape
 from pipelines.qa.round import ReviewRound
 
@@ -19,14 +18,14 @@ def item(review: ReviewRound, image_id: str, reviewer: str) -> dict[str, Any]:
     """
     turn = review.turn(image_id)
     said: dict[str, Any] = {"id": image_id, "why": turn.why, "problem": "", "other": None}
-    try:
-        shown = review.shown(image_id, reviewer)
-        height, width = view_shape(shown.mask.shape)  # type: ignore[arg-type]
-    except LesionError as error:
-        return said | {"problem": error.found, "facts": _facts(review, image_id), "action": ""}
+    shown = review.shown(image_id, reviewer)
+    if not shown.mask.size:
+        said["problem"] = "the image cannot be read: flag it, or go on without"
+        return said | {"facts": _facts(review, image_id), "action": shown.action}
+    height, width = view_shape(shown.before.mask.shape)
     name = review.store.round
     version = f"{name}.{shown.before.version}.{shown.decision}"
-    if review.against is not None and image_id in review.against:
+    if review.other(image_id) is not None:
         said["other"] = _address("mask", image=image_id, of="other")
     return said | {
         "picture": _address("image", image=image_id, v=shown.before.image_sha256[:12] or name),

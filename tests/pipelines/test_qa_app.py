@@ -210,7 +210,14 @@ def test_an_unreadable_picture_is_told_and_the_round_goes_on(tmp_path: Path) -> 
     answer = desk.client.get("/image", params={"image": "I_0003"})
     assert answer.status_code == 422 and "I_0003" in answer.json()["detail"]
     items = desk.post("/api/claim", {"page": "p"}).json()["items"]
-    assert "no such image" in items[0]["problem"]
+    assert items[0]["id"] == "I_0001" and "cannot be read" in items[0]["problem"]
+    assert desk.get("/mask", image="I_0001").status_code == 404
+    body = {"page": "p", "key": "on nothing", "image": "I_0001", "action": "reject"}
+    assert desk.post("/api/decide", body).status_code == 422
+    desk.decide("I_0003", "flag")
+    assert not {"I_0001", "I_0003"} & {one["id"] for one in desk.decide("I_0001", "flag")["items"]}
+    assert desk.get("/list", show="flag").status_code == 200
+    assert desk.export().counts == {"ok": 5, "failed": 1}
 
 
 def test_the_export_writes_what_stands_into_the_cache_and_as_png(desk: Desk) -> None:

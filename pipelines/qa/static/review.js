@@ -55,6 +55,9 @@ function prepare(item) {
       Mask.fetch(item.mask),
       item.other ? Mask.fetch(item.other) : null,
     ]);
+    if (picture.width !== mask.width || picture.height !== mask.height) {
+      throw new Error("the image has another size than its mask: make the mask anew");
+    }
     // Traced now, so that the first look at it need not wait.
     mask.outline();
     other?.outline();
