@@ -169,7 +169,7 @@ class ReviewRound:
         ------
         LesionError
             A drawn mask of another size, no other mask to take, or a judgement on the mask of an
-        image that cannot be read.
+            image that cannot be read.
         """
         shown = self.shown(image_id, reviewer)
         if action in JUDGED and not shown.mask.size:
