@@ -290,7 +290,7 @@ def test_two_reviewers_undo_and_a_killed_server(browser: Any, server: Server, fo
 
     server.kill()
     lost = [lee.press(key) for key in "aff"]
-    lee.page.wait_for_selector("#message:has-text('wait here and are not lost')")
+    lee.page.wait_for_selector("#message:has-text('not sent yet and not lost')")
     lee.page.goto("about:blank")
     server.again()
     lee.page.goto(f"{server.url}/review")

@@ -2,8 +2,10 @@
 
 import { ask, leaveBehind, newKey } from "./api.js";
 import { Editor } from "./editor.js";
+import { listen } from "./keys.js";
 import { Mask } from "./mask.js";
 import { Outbox } from "./outbox.js";
+import { prepare } from "./prefetch.js";
 import { Camera, Viewer, navigate } from "./viewer.js";
 
 const boot = JSON.parse(document.getElementById("boot").textContent);
@@ -25,12 +27,13 @@ let shownAt = 0;
 let touched = Date.now();
 let pressed = 0;
 let exhausted = false;
+let passed = 0;
 let side = false;
 
 const outbox = new Outbox(`${boot.round} ${boot.reviewer}`, (one) => send("decide", one), {
   answered: refill,
   state(problem, waiting) {
-    if (problem) say(waiting ? `${problem}; ${waiting} decisions wait here and are not lost` : problem, true);
+    if (problem) say(waiting ? `${problem}; not sent yet and not lost: ${waiting}` : problem, true);
     else if (find("message").classList.contains("bad")) say("");
   },
 });
@@ -42,33 +45,7 @@ async function send(path, body = {}) {
   return (await ask(path, { ...mine, ...body })).json();
 }
 
-// --- pictures, fetched ahead ---
-
-function prepare(item) {
-  if (item.problem) return Promise.resolve({});
-  item.assets ??= (async () => {
-    const [picture, mask, other] = await Promise.all([
-      fetch(item.picture).then(async (answer) => {
-        if (!answer.ok) throw new Error((await answer.json()).detail);
-        return createImageBitmap(await answer.blob());
-      }),
-      Mask.fetch(item.mask),
-      item.other ? Mask.fetch(item.other) : null,
-    ]);
-    if (picture.width !== mask.width || picture.height !== mask.height) {
-      throw new Error("the image has another size than its mask: make the mask anew");
-    }
-    // Traced now, so that the first look at it need not wait.
-    mask.outline();
-    other?.outline();
-    return { picture, mask, other };
-  })();
-  item.assets.then((found) => (item.ready = found), (error) => {
-    item.problem = error.message;
-    item.ready = {};
-  });
-  return item.assets.catch(() => ({}));
-}
+// --- one image after the other ---
 
 function refill(answer) {
   if (answer.progress) tell(answer.progress);
@@ -84,9 +61,6 @@ function refill(answer) {
   if (!current && queue.length) next();
   else if (!current) empty();
 }
-let passed = 0;
-
-// --- one image after the other ---
 
 async function show(item) {
   current = item;
@@ -315,40 +289,10 @@ const actions = {
   larger: () => size(1.25),
 };
 
-const LOOKING = {
-  m: "hide", 0: "fit", "+": "in", "=": "in", "-": "out", "?": "keys", i: "note",
-};
-const JUDGING = {
-  a: "accept", r: "reject", f: "flag", n: "next", arrowright: "next", u: "undo", arrowleft: "undo",
-  e: "edit", t: "take", s: "side",
-};
-const DRAWING = { z: "back", "[": "smaller", "]": "larger", enter: "save", escape: "leave" };
-const TOOLS = { b: "brush", x: "eraser", p: "polygon", c: "click", o: "box" };
-
-document.addEventListener("keydown", (event) => {
-  touched = Date.now();
-  if (find("help").open || event.altKey) return;
-  if (event.target.matches("input:not([type=range])")) {
-    if (event.key === "Enter" || event.key === "Escape") event.target.blur();
-    return;
-  }
-  const key = event.key.toLowerCase();
-  if (key === " " && editor.active) editor.panning = true;
-  if (event.ctrlKey || event.metaKey) {
-    if (key !== "z") return;
-    event.preventDefault();
-    return editor.active ? editor.undo() : undo();
-  }
-  const name = (editor.active ? DRAWING[key] : JUDGING[key]) ?? LOOKING[key];
-  if (editor.active && TOOLS[key]) choose(TOOLS[key]);
-  else if (name && !(event.repeat && JUDGING[key])) run(name, event.timeStamp);
-  else return;
-  event.preventDefault();
-});
-document.addEventListener("keyup", (event) => {
-  if (event.key === " ") editor.panning = false;
-});
-document.addEventListener("pointerdown", () => (touched = Date.now()));
+listen(editor, { run, choose });
+for (const name of ["keydown", "pointerdown"]) {
+  document.addEventListener(name, () => (touched = Date.now()));
+}
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-do], button[data-tool]");
   if (!button) return;
