@@ -15,7 +15,6 @@ from lesioncore.config import (
     FitOptions,
     Policy,
     Subset,
-    by_reader,
 )
 from lesioncore.errors import UsageError
 
@@ -138,7 +137,6 @@ class TrainConfig(DataOptions, FitOptions):
         from clsstage.focus_names import parse_focus
 
         super().__post_init__()
-        object.__setattr__(self, "also", by_reader(self.also))
         parse_focus(self.focus)
         # One spelling of each choice, so that a run that goes on compares as the same.
         object.__setattr__(self, "metadata", _names(self.metadata))

@@ -120,8 +120,3 @@ class FitOptions(ComputeOptions):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}", wanted="0 or more"
                 )
-
-
-def by_reader(also: dict[str, Path] | None) -> dict[str, Path] | None:
-    """Return archives by the names of their readers: the dash of a flag comes as an underscore."""
-    return None if also is None else {name.replace("_", "-"): root for name, root in also.items()}

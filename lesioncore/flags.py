@@ -139,7 +139,7 @@ def normal_flags(config: type, arguments: Sequence[str], *, alone: bool = False)
             plain.append(word)
             continue
         flag, equals, value = word[2:].partition("=")
-        name = flag.replace("-", "_")
+        name = _field_of(flag, kinds)
         if name in ("print_config", "help"):
             plain.append(f"--{name}{equals}{value}")
         elif kinds.get(name) == "bool" and not equals:
@@ -239,6 +239,15 @@ def _preset_folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise LesionError(f"the package {package} is not installed", mend="install the project")
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _field_of(flag: str, kinds: dict[str, str]) -> str:
+    """Return a flag with underscores; a key of a mapping (`--also.isic-task1`) stays as it is."""
+    name = flag.replace("-", "_")
+    mapping, dot, _ = name.rpartition(".")
+    if dot and kinds.get(mapping) == "mapping":
+        return f"{mapping}.{flag[len(mapping) + 1 :]}"
+    return name
 
 
 def _all_text(mapping: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Subset, by_reader
+from lesioncore.config import Augment, ComputeOptions, DataOptions, FitOptions, Subset
 
 #: Views that a map is averaged over; see `segstage.views`.
 Tta = Literal["none", "flips", "d4"]
@@ -72,7 +72,6 @@ class TrainConfig(DataOptions, FitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "also", by_reader(self.also))
         if self.size < 32 or self.size % 32:
             raise ValueError(f"size is {self.size}: wanted a multiple of 32, such as 160 or 192")
         if not 0 <= self.ema < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesioncore.config import ComputeOptions, DataOptions, by_reader
+from lesioncore.config import ComputeOptions, DataOptions
 from pipelines.config import StageOptions
 
 
@@ -120,7 +120,6 @@ class SkinCheckConfig(DataOptions, ComputeOptions):
     max_failed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "also", by_reader(self.also))
         if not 0.001 <= self.false_refusals <= 0.2:
             raise ValueError(f"false_refusals is {self.false_refusals}: wanted 0.001 to 0.2")
         if self.reference < 10 or self.calibrate < 1:
